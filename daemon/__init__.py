@@ -1,0 +1,1 @@
+"""The service: configuration, spool, store, workers, delivery, audit and the command line; the only place where the other rooms meet."""

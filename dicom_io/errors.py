@@ -1,0 +1,112 @@
+"""Why DICOM data or a DICOM peer was turned down: typed reasons with a stable code.
+
+Two questions decide what becomes of an error: whose fault is it, and does a retry help?
+`RejectedInput` blames the data (no retry); `PeerError` blames the network or the peer (retry later).
+Every leaf has a stable `code`, which audit records, the command line and the troubleshooting page use.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DicomError(Exception):
+    """Base of all errors of this package; the message names expected, got and the cure."""
+
+    code: ClassVar[str] = "dicom-error"
+
+
+class RejectedInput(DicomError):
+    """The data can never be processed as they are; a retry does not help."""
+
+    code = "rejected-input"
+
+
+class NotDicom(RejectedInput):
+    """The bytes are not a DICOM data set, or lack an attribute that identifies an instance."""
+
+    code = "not-dicom"
+
+
+class NoPixels(RejectedInput):
+    """The instance holds no pixel data (a report, a presentation state, a plan)."""
+
+    code = "no-pixels"
+
+
+class UndecodablePixels(RejectedInput):
+    """The pixel data are truncated, corrupt, or in a transfer syntax without a decoder."""
+
+    code = "undecodable-pixels"
+
+
+class NotAVolume(RejectedInput):
+    """The instances do not form one regular volume in patient space."""
+
+    code = "not-a-volume"
+
+
+class MissingGeometry(NotAVolume):
+    """Position, orientation or spacing is absent, so voxels have no place in the patient."""
+
+    code = "missing-geometry"
+
+
+class MixedGeometry(NotAVolume):
+    """Orientation, matrix or pixel spacing differ within the series."""
+
+    code = "mixed-geometry"
+
+
+class DuplicatePositions(NotAVolume):
+    """Two instances claim the same place (several phases, echoes or reconstructions)."""
+
+    code = "duplicate-positions"
+
+
+class UnevenSpacing(NotAVolume):
+    """Slices are missing or unevenly spaced."""
+
+    code = "uneven-spacing"
+
+
+class GantryTilt(NotAVolume):
+    """The stack is sheared: slices step along a direction that is not their normal."""
+
+    code = "gantry-tilt"
+
+
+class TooFewSlices(NotAVolume):
+    """Fewer slices than a volume needs."""
+
+    code = "too-few-slices"
+
+
+class InvalidSegmentation(DicomError):
+    """The object that was written does not say what was meant; it must not leave the house."""
+
+    code = "invalid-segmentation"
+
+
+class PeerError(DicomError):
+    """The peer could not be reached or did not accept; a retry may help."""
+
+    code = "peer-error"
+
+
+class PeerUnreachable(PeerError):
+    """No connection, or it broke before an answer."""
+
+    code = "peer-unreachable"
+
+
+class PeerRejected(PeerError):
+    """The peer refused the association, the SOP class or the transfer syntax."""
+
+    code = "peer-rejected"
+
+
+class StoreRefused(PeerError):
+    """The peer answered a C-STORE with a failure status."""
+
+    code = "store-refused"

@@ -1,0 +1,1 @@
+"""MedSAM2: arrays in, masks out; knows nothing of DICOM, jobs or configuration."""

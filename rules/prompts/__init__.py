@@ -1,0 +1,1 @@
+"""Prompt recipes: each turns a target and its context into box, point or mask prompts."""
