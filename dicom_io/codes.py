@@ -24,7 +24,7 @@ class Code:
 
 # CID 7150, Segmentation Property Category: the only categories that viewers group by.
 CATEGORIES: dict[str, Code] = {
-    "AnatomicalStructure": Code(value="123037004", scheme="SCT", meaning="Anatomical Structure"),
+    "AnatomicalStructure": Code(value="91723000", scheme="SCT", meaning="Anatomical Structure"),
     "MorphologicallyAbnormalStructure": Code(value="49755003", scheme="SCT", meaning="Morphologically Abnormal Structure"),
     "Tissue": Code(value="85756007", scheme="SCT", meaning="Tissue"),
     "BodySubstance": Code(value="91720002", scheme="SCT", meaning="Body Substance"),
@@ -38,6 +38,6 @@ CATEGORIES: dict[str, Code] = {
 LATERALITIES: dict[str, Code] = {
     "right": Code(value="24028007", scheme="SCT", meaning="Right"),
     "left": Code(value="7771000", scheme="SCT", meaning="Left"),
-    "bilateral": Code(value="51440002", scheme="SCT", meaning="Right and left"),
+    "bilateral": Code(value="51440002", scheme="SCT", meaning="Bilateral"),
     "unilateral": Code(value="66459002", scheme="SCT", meaning="Unilateral"),
 }

@@ -1,0 +1,85 @@
+"""What the source images of a segmentation say of themselves: patient, study, and where each plane lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from dicom_io.errors import InvalidSegmentation, MissingGeometry
+from dicom_io.frame_attributes import frame_count, plane_of_frame, slice_thickness_mm
+from dicom_io.geometry import PlaneGeometry
+from dicom_io.instance import read_dataset
+from dicom_io.volume import SourceFrame, Volume
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePlane:
+    """One slice of the volume, as its instance states it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame_number: int | None
+    """Counts from 1 in a multi-frame instance; None for an instance of one frame, which is referenced without a number."""
+    geometry: PlaneGeometry
+    slice_thickness_mm: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceHeaders:
+    """The header that patient and study are carried from, and one plane for each slice k of the volume."""
+
+    first: Dataset
+    """Header of the instance behind slice 0, text decoded, without pixels; read afresh, so that nobody else holds it."""
+    lossy: Dataset | None
+    """Header of the first instance whose pixels were ever compressed with loss, if any."""
+    planes: tuple[SourcePlane, ...]
+
+
+def read_source_headers(volume: Volume) -> SourceHeaders:
+    """Read the headers behind `volume.sources`, each file once; blanked identifiers are filled as `read_dataset` does.
+
+    Raises InvalidSegmentation if a slice has no file behind it, if a file holds another instance than the volume
+    says, or if the slices come from several series; MissingGeometry if a plane has no place; NotDicom or OSError if
+    a file is damaged or gone.
+    """
+    headers = {path: read_dataset(path) for path in dict.fromkeys(map(_path, volume.sources))}
+    series = {(str(header.StudyInstanceUID), str(header.SeriesInstanceUID)) for header in headers.values()}
+    if len(series) != 1:
+        raise InvalidSegmentation(f"sources: expected instances of one series, got {len(series)} series; make one object for each")
+    first = headers[_path(volume.sources[0])]
+    first.decode()
+    lossy = next((header for header in headers.values() if header.get("LossyImageCompression") == "01"), None)
+    planes = tuple(_plane(headers[_path(source)], source) for source in volume.sources)
+    return SourceHeaders(first=first, lossy=lossy, planes=planes)
+
+
+def _path(source: SourceFrame) -> Path:
+    if source.path is None:
+        raise InvalidSegmentation(
+            f"source {source.sop_instance_uid}: expected a DICOM file, got none; a segmentation object can only be made of DICOM images"
+        )
+    return source.path
+
+
+def _plane(header: Dataset, source: SourceFrame) -> SourcePlane:
+    if str(header.SOPInstanceUID) != source.sop_instance_uid:
+        raise InvalidSegmentation(
+            f"{source.path}: expected SOP Instance UID {source.sop_instance_uid}, got {header.SOPInstanceUID}; read the series again"
+        )
+    frames = frame_count(header)
+    if not 1 <= source.frame_number <= frames:
+        raise InvalidSegmentation(f"{source.path}: expected a frame of 1 to {frames}, got {source.frame_number}; read the series again")
+    geometry = plane_of_frame(header, source.frame_number)
+    if geometry is None:
+        raise MissingGeometry(
+            f"{source.path} frame {source.frame_number}: expected position, orientation and pixel spacing, got none or wrong ones"
+        )
+    return SourcePlane(
+        sop_class_uid=str(header.SOPClassUID),
+        sop_instance_uid=str(header.SOPInstanceUID),
+        frame_number=None if frames == 1 else source.frame_number,
+        geometry=geometry,
+        slice_thickness_mm=slice_thickness_mm(header, source.frame_number),
+    )
