@@ -1,0 +1,179 @@
+"""One instance on disk: its header, its identity and its place, without its pixels.
+
+Three oddities of real archives are met here, so that nobody behind has to: files without the Part 10 preamble, files
+without file meta information, and instances whose identifying UIDs were blanked when they were made anonymous.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from dicom_io.errors import NotDicom
+from dicom_io.frame_attributes import frame_count, plane_of_frame
+from dicom_io.geometry import PlaneGeometry
+from dicom_io.quiet import without_pydicom_warnings
+from dicom_io.uids import UUID_ROOT, derive_uid
+
+DEFER_BYTES = 65536
+"""Elements larger than this stay on disk until someone asks: scanners put raw data of many megabytes in private elements."""
+
+READING_ERRORS = (
+    InvalidDicomError, BytesLengthException, struct.error, zlib.error,
+    ValueError, TypeError, KeyError, EOFError, NotImplementedError, OverflowError, AttributeError,
+)  # fmt: skip
+"""What pydicom raises on bytes that are not, or not wholly, DICOM."""
+
+# Attributes that tell one study from another, and one series from another in a study. All come before Series Instance UID
+# (0020,000E), so that a parse that stops there derives the same stand-ins as a parse of the whole header.
+_STUDY_MARKS = ("PatientID", "PatientName", "PatientBirthDate", "AccessionNumber", "StudyDate", "StudyTime", "StudyDescription")
+_SERIES_MARKS = ("Modality", "SeriesDate", "SeriesTime", "SeriesDescription", "ProtocolName", "StationName")
+_ANY_OF = ("SeriesTime", "StudyTime", "AccessionNumber", "PatientID")
+_NATIVE_SYNTAXES = {
+    # (implicit VR, little endian) as pydicom found them
+    (True, True): ImplicitVRLittleEndian,
+    (False, True): ExplicitVRLittleEndian,
+    (False, False): ExplicitVRBigEndian,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InstanceHeader:
+    """What an instance says of itself."""
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    modality: str
+    transfer_syntax_uid: str
+    number_of_frames: int
+    plane: PlaneGeometry | None
+    """Where the frame lies; None for several frames (see `plane_of_frame`) and where the instance does not say."""
+    dataset: Dataset
+    """The header without pixel data; UIDs that the file left empty are filled in (see `fill_identity`)."""
+    filled: tuple[str, ...] = ()
+    """Keywords of the identifying UIDs that the data set left empty."""
+
+
+def read_header(path: Path) -> InstanceHeader:
+    """Read the header of a DICOM file; its name and extension do not matter.
+
+    Raises NotDicom if the file is not DICOM or cannot be identified; OSError if it cannot be opened.
+    """
+    with without_pydicom_warnings():
+        dataset, filled = _read_identified(path)
+        return _header(path, dataset, filled)
+
+
+def read_dataset(path: Path) -> FileDataset:
+    """Return the header as a pydicom data set without pixels, its identity filled in as `read_header` does.
+
+    Raises NotDicom if the file is not DICOM or cannot be identified; OSError if it cannot be opened.
+    """
+    with without_pydicom_warnings():
+        return _read_identified(path)[0]
+
+
+def fill_identity(dataset: Dataset, sop_class_uid: str, sop_instance_uid: str) -> tuple[str, ...]:
+    """Fill the identifying UIDs that are absent or empty in `dataset`, in place; return their keywords.
+
+    SOP Class and Instance UID come from the arguments: the file meta information, or the C-STORE command. Study and
+    Series Instance UID become stand-ins derived from patient, dates, times and descriptions, equal for the instances
+    of one series. Raises NotDicom if nothing tells the series from others, since patients must never be mixed.
+    """
+    given = {"SOPClassUID": sop_class_uid, "SOPInstanceUID": sop_instance_uid}
+    filled = []
+    for keyword, uid in given.items():
+        if not _text(dataset, keyword):
+            if not uid:
+                raise NotDicom(f"expected {keyword} in the data set or in the file meta information, got none; send the instance again")
+            setattr(dataset, keyword, UID(uid))
+            filled.append(keyword)
+    study_marks = [_text(dataset, keyword) for keyword in _STUDY_MARKS]
+    series_marks = [_text(dataset, keyword) for keyword in _SERIES_MARKS]
+    marks = {"StudyInstanceUID": ["study", *study_marks], "SeriesInstanceUID": ["series", *study_marks, *series_marks]}
+    for keyword, entropy in marks.items():
+        if not _text(dataset, keyword):
+            if not any(_text(dataset, mark) for mark in _ANY_OF):
+                raise NotDicom(f"expected {keyword}, or one of {', '.join(_ANY_OF)} to stand in for it, got none; send it with its UIDs")
+            setattr(dataset, keyword, UID(derive_uid(UUID_ROOT, "stand-in", *entropy)))
+            filled.append(keyword)
+    return tuple(filled)
+
+
+def _header(path: Path, dataset: FileDataset, filled: tuple[str, ...]) -> InstanceHeader:
+    frames = frame_count(dataset)
+    return InstanceHeader(
+        path=path,
+        sop_class_uid=str(dataset.SOPClassUID),
+        sop_instance_uid=str(dataset.SOPInstanceUID),
+        series_instance_uid=str(dataset.SeriesInstanceUID),
+        study_instance_uid=str(dataset.StudyInstanceUID),
+        modality=str(dataset.get("Modality") or ""),
+        transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
+        number_of_frames=frames,
+        plane=plane_of_frame(dataset, 1) if frames == 1 else None,
+        dataset=dataset,
+        filled=filled,
+    )
+
+
+def _read_identified(path: Path) -> tuple[FileDataset, tuple[str, ...]]:
+    dataset = _read(path)
+    _complete_file_meta(dataset)
+    meta = dataset.file_meta
+    try:
+        filled = fill_identity(dataset, _text(meta, "MediaStorageSOPClassUID"), _text(meta, "MediaStorageSOPInstanceUID"))
+    except NotDicom as error:
+        raise NotDicom(f"{path.name}: {error}") from error
+    return dataset, filled
+
+
+def _read(path: Path) -> FileDataset:
+    _expect_dicom(path)
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, defer_size=DEFER_BYTES, force=True)
+        if _text(dataset.file_meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            # pydicom looks for a deferred element at its inflated offset in the deflated file.
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    except READING_ERRORS as error:
+        raise NotDicom(f"{path.name}: expected a DICOM file, got a broken one ({error}); send it again") from error
+    return dataset
+
+
+def _expect_dicom(path: Path) -> None:
+    """Raise NotDicom unless the file begins as Part 10 (PS3.10 7.1), as file meta information or as a data set without it."""
+    with path.open("rb") as file:
+        start = file.read(132)
+    group = start[:4]
+    # Group 0002 or 0008, little endian, and group 0008 big endian, each with a small element number.
+    bare = group[:2] in (b"\x02\x00", b"\x08\x00") and group[3:] == b"\x00"
+    bare_big_endian = group[:3] == b"\x00\x08\x00"
+    if start[128:] != b"DICM" and not bare and not bare_big_endian:
+        raise NotDicom(f"{path.name}: expected 'DICM' after a preamble of 128 bytes (PS3.10 7.1), got {start[128:]!r}")
+
+
+def _complete_file_meta(dataset: FileDataset) -> None:
+    """State the transfer syntax that pydicom found where the file does not."""
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = FileMetaDataset()
+    if not _text(dataset.file_meta, "TransferSyntaxUID"):
+        implicit, little = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = _NATIVE_SYNTAXES.get((bool(implicit), bool(little)), ImplicitVRLittleEndian)
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    """The attribute's value as text, empty if absent or unreadable."""
+    try:
+        return str(dataset.get(keyword) or "").strip()
+    except READING_ERRORS:
+        return ""
