@@ -28,6 +28,12 @@ class NotDicom(RejectedInput):
     code = "not-dicom"
 
 
+class DataSetMismatch(RejectedInput):
+    """The data set is not the object that the C-STORE command names."""
+
+    code = "data-set-mismatch"
+
+
 class NoPixels(RejectedInput):
     """The instance holds no pixel data (a report, a presentation state, a plan)."""
 
@@ -88,10 +94,18 @@ class InvalidSegmentation(DicomError):
     code = "invalid-segmentation"
 
 
+class PortUnavailable(DicomError):
+    """The listener cannot have its port: another process listens there, or it is not ours to take."""
+
+    code = "port-unavailable"
+
+
 class PeerError(DicomError):
     """The peer could not be reached or did not accept; a retry may help."""
 
     code = "peer-error"
+    results: tuple[object, ...] = ()
+    """The `dicom_io.sender.SendResult` of every file that the peer stored before, or beside, the failure."""
 
 
 class PeerUnreachable(PeerError):

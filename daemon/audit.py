@@ -1,0 +1,166 @@
+"""The audit trail: who sent what, what was made of it with which model, and who received it.
+
+One method an event, so that each event always has the same fields. What points at a patient: study, series and SOP Instance
+UIDs, and AE titles and addresses of machines. Names, patient ids, dates of birth and pixel values are never recorded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daemon.audit_chain import AuditChain, AuditRecord, Json
+from daemon.clock import Clock, system_clock
+from daemon.store import Delivery, Job
+from daemon.version import version
+
+if TYPE_CHECKING:  # these bring torch and highdicom, which the listener never needs
+    from daemon.provenance import Provenance
+    from dicom_io.association_log import AssociationEvent
+    from rules.quality import Verdict
+
+ASSOCIATION_EVENTS = {
+    "rejected": "association-rejected",
+    "released": "instances-received",
+    "aborted": "instances-received",
+    "store-failed": "store-failed",
+}
+"""Kind of association event -> audit event. Associations that brought no instance (verification, say) leave no record."""
+
+
+class Audit:
+    """Appends events to the trail; each is on disk when its method returns, and OSError says that it is not."""
+
+    def __init__(self, chain: AuditChain) -> None:
+        self._chain = chain
+
+    def application_started(self) -> AuditRecord:
+        """The service begins."""
+        return self._append("application-start", version=version(), pid=os.getpid())
+
+    def application_stopped(self) -> AuditRecord:
+        """The service ends in good order."""
+        return self._append("application-stop", version=version(), pid=os.getpid())
+
+    def association(self, event: AssociationEvent) -> AuditRecord | None:
+        """Record what an association led to, if it led to anything: `ASSOCIATION_EVENTS` says what is kept."""
+        kept = ASSOCIATION_EVENTS.get(event.kind.value)
+        if kept is None or (kept == "instances-received" and event.stored + event.refused == 0):
+            return None
+        return self._append(
+            kept,
+            calling_ae_title=event.calling_ae_title,
+            called_ae_title=event.called_ae_title,
+            peer_address=event.peer_address,
+            ended=event.kind.value,
+            reason=event.reason,
+            stored=event.stored,
+            refused=event.refused,
+        )
+
+    def instance_conflict(self, *, sop_instance_uid: str, sha256: str, calling_ae_title: str) -> AuditRecord:
+        """Other bytes came under a SOP Instance UID that was taken; they are quarantined."""
+        return self._append("instance-conflict", sop_instance_uid=sop_instance_uid, sha256=sha256, calling_ae_title=calling_ae_title)
+
+    def job_queued(self, job: Job, instances: int) -> AuditRecord:
+        """A series is complete."""
+        return self._append("job-queued", **_of_job(job), instances=instances)
+
+    def job_skipped(self, job: Job, reasons: Sequence[str]) -> AuditRecord:
+        """No rule matched, or there is nothing to deliver."""
+        return self._append("job-skipped", **_of_job(job), reasons=list(reasons))
+
+    def job_refused(self, job: Job, code: str, message: str) -> AuditRecord:
+        """The data can never be processed."""
+        return self._append("job-refused", **_of_job(job), code=code, message=message)
+
+    def job_quarantined(self, job: Job, code: str) -> AuditRecord:
+        """It failed too often, or killed its worker; the store has the traceback."""
+        return self._append("job-quarantined", **_of_job(job), code=code)
+
+    def job_released(self, job: Job) -> AuditRecord:
+        """A person wants it tried again."""
+        return self._append("job-released", **_of_job(job), user=_user())
+
+    def job_cancelled(self, job: Job) -> AuditRecord:
+        """A person gave it up."""
+        return self._append("job-cancelled", **_of_job(job), user=_user())
+
+    def segmentation_created(
+        self, job: Job, provenance: Provenance, verdicts: Sequence[Verdict], seconds: Mapping[str, float]
+    ) -> AuditRecord:
+        """A result was made: from which instances, by which rule, weights, device and version, and in which time."""
+        weights: dict[str, Json] = dict(provenance.weights)
+        return self._append(
+            "segmentation-created",
+            **_of_job(job),
+            job_key=provenance.job_key,
+            rule=provenance.rule_name,
+            rule_hash=provenance.rule_hash,
+            weights_sha256=weights,
+            device=provenance.device,
+            precision=provenance.precision,
+            version=provenance.identity.algorithm_version,
+            sop_instance_uid=provenance.identity.sop_instance_uid,
+            source_sop_instance_uids=list(provenance.source_sop_instance_uids),
+            verdicts=[_of_verdict(verdict) for verdict in verdicts],
+            seconds={name: round(value, 3) for name, value in seconds.items()},
+        )
+
+    def delivered(self, delivery: Delivery) -> AuditRecord:
+        """A destination confirmed a result."""
+        return self._append("delivered", **_of_delivery(delivery))
+
+    def delivery_failed(self, delivery: Delivery, code: str, message: str) -> AuditRecord:
+        """A result could not be sent; it is tried again."""
+        return self._append("delivery-failed", **_of_delivery(delivery), attempt=delivery.attempt + 1, code=code, message=message)
+
+    def weights_installed(self, *, name: str, sha256: str, trusted: bool) -> AuditRecord:
+        """A person installed weights; `trusted` where they vouched for the file themselves, without a publisher's hash."""
+        event = "weights-trusted" if trusted else "weights-installed"
+        return self._append(event, name=name, sha256=sha256, user=_user())
+
+    def _append(self, event: str, **details: Json) -> AuditRecord:
+        return self._chain.append(event, details)
+
+
+def open_audit(folder: Path, clock: Clock = system_clock) -> Audit:
+    """Return the audit trail in `folder`, which is made if it does not exist."""
+    return Audit(AuditChain(folder, clock))
+
+
+def _of_job(job: Job) -> dict[str, Json]:
+    return {
+        "job": job.id,
+        "attempt": job.attempt,
+        "study_instance_uid": job.study_instance_uid,
+        "series_instance_uid": job.series_instance_uid,
+        "calling_ae_title": job.calling_ae_title,
+        "called_ae_title": job.called_ae_title,
+    }
+
+
+def _of_delivery(delivery: Delivery) -> dict[str, Json]:
+    return {
+        "job": delivery.job_id,
+        "destination": delivery.destination,
+        "sop_instance_uid": delivery.sop_instance_uid,
+        "sha256": delivery.sha256,
+    }
+
+
+def _of_verdict(verdict: Verdict) -> dict[str, Json]:
+    return {
+        "object": verdict.object_id,
+        "label": verdict.label,
+        "decision": verdict.decision.value,
+        "reasons": list(verdict.reasons),
+        "volume_ml": round(verdict.volume_ml, 3),
+    }
+
+
+def _user() -> int:
+    """The numeric user that ran the command."""
+    return os.getuid()

@@ -1,0 +1,54 @@
+"""The audit trail listens: associations, receipts and deliveries become its records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daemon.audit import Audit
+from daemon.spool import Recording, SpooledInstance
+from daemon.store import Delivery
+from dicom_io.association_log import AssociationEvent
+from dicom_io.received import ReceivedInstance, StoreOutcome
+
+
+@dataclass(frozen=True)
+class AssociationAudit:
+    """Records what each association led to."""
+
+    audit: Audit
+
+    def __call__(self, event: AssociationEvent) -> None:
+        """Hear of an association."""
+        self.audit.association(event)
+
+
+@dataclass(frozen=True)
+class ReceiptAudit:
+    """Records instances that contradict what was received before; plain receipts are counted with their association."""
+
+    audit: Audit
+
+    def kept(self, instance: SpooledInstance, recording: Recording) -> None:
+        """Hear that an instance was made durable."""
+        if recording is Recording.CONFLICT:
+            self.audit.instance_conflict(
+                sop_instance_uid=instance.sop_instance_uid, sha256=instance.sha256, calling_ae_title=instance.calling_ae_title
+            )
+
+    def refused(self, received: ReceivedInstance, outcome: StoreOutcome, error: Exception) -> None:
+        """Refusals are counted with their association; their reasons go to the log."""
+
+
+@dataclass(frozen=True)
+class DeliveryAudit:
+    """Records every confirmation and every failure."""
+
+    audit: Audit
+
+    def delivered(self, delivery: Delivery) -> None:
+        """Hear of a confirmation."""
+        self.audit.delivered(delivery)
+
+    def delivery_failed(self, delivery: Delivery, code: str, message: str) -> None:
+        """Hear of a failure."""
+        self.audit.delivery_failed(delivery, code, message)

@@ -1,0 +1,163 @@
+"""The command line: `medsam2d COMMAND`. Exit codes: 0 done, 1 the data or a peer failed, 2 usage or configuration."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from daemon.commands import audit, jobs, serve, weights
+from daemon.commands.check import check_installation
+from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar
+from daemon.commands.status import show_status
+from daemon.errors import FORESEEN, ConfigError, Fault, classify
+from daemon.version import version as software_version
+from model.prompt import BoxPrompt
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+app = typer.Typer(
+    name="medsam2d",
+    help="DICOM-native batch segmentation daemon around MedSAM2. Results are AI results, not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(weights.app, name="weights")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(audit.app, name="audit")
+
+
+def main() -> None:
+    """Run the command line; every foreseen error becomes one message and an exit code."""
+    try:
+        app()
+    except FORESEEN as error:
+        judged = classify(error)
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"error [{judged.code}]: {judged.message}")
+        sys.exit(EXIT_USAGE if judged.fault is Fault.CONFIG else EXIT_FAILED)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"medsam2d {software_version()}")
+
+
+@app.command(name="serve")
+def serve_command(config: ConfigOption = None) -> None:
+    """Run listener, worker and delivery until stopped (SIGTERM); SIGHUP reads the rules anew."""
+    raise typer.Exit(serve.run_service(config))
+
+
+Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
+
+
+@app.command()
+def listener(config: ConfigOption = None, supervised: Supervised = False) -> None:
+    """Run the receiver alone (C-STORE, C-ECHO, and the watch for complete series)."""
+    serve.run_role("listener", config, supervised=supervised)
+
+
+@app.command()
+def worker(config: ConfigOption = None, supervised: Supervised = False) -> None:
+    """Run one worker alone: takes jobs from the store and segments them."""
+    serve.run_role("worker", config, supervised=supervised)
+
+
+@app.command()
+def delivery(config: ConfigOption = None, supervised: Supervised = False) -> None:
+    """Run the delivery alone: sends results to their destinations until they are accepted."""
+    serve.run_role("delivery", config, supervised=supervised)
+
+
+@app.command()
+def segment(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="a DICOM folder or file, or an .npz, NIfTI or NRRD file")],
+    out: Annotated[Path, typer.Option(help="folder for SEGs; for research volumes an .npz, .nii.gz or .nrrd file")],
+    rules: Annotated[Path | None, typer.Option(help="rule file or folder (DICOM input)")] = None,
+    box: Annotated[
+        list[str] | None, typer.Option(metavar="K,LEFT,TOP,RIGHT,BOTTOM", help="a box instead of the rule's recipe; repeat")
+    ] = None,
+    window: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="intensity window of a NIfTI or NRRD volume")] = None,
+    weights_name: Annotated[str | None, typer.Option("--weights", metavar="NAME|FILE", help="weights instead of the default")] = None,
+    config: ConfigOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N")] = "auto",
+    logits: Annotated[bool, typer.Option("--logits", help="keep mask logits of both directions in the .npz")] = False,
+    no_stop: Annotated[bool, typer.Option("--no-stop", help="propagate to both ends of the volume")] = False,
+    reference: Annotated[bool, typer.Option("--reference", help="the published predictor's behaviour on a CPU, quirks included")] = False,
+    overlay: Annotated[bool, typer.Option("--overlay", help="also write a PNG with the outlines beside each SEG")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Segment a folder of DICOM by rules, or one research volume by its prompts, without the network."""
+    from daemon.commands import segment as command  # torch loads only for the commands that need it
+
+    settings = load_settings(config, missing_is_default=True)
+    models = command.models_for(settings, weights_name, device)
+    with progress_bar("slices", quiet=as_json) as progress:
+        request = command.SegmentRequest(
+            source=source,
+            out=out,
+            boxes=tuple(parse_box(text, number) for number, text in enumerate(box or (), start=1)),
+            window=parse_window(window) if window else None,
+            options=command.options(reference=reference, no_stop=no_stop, logits=logits),
+            overlay=overlay,
+        )
+        reports = command.run(request, rules, settings, models, progress)
+    typer.echo(command.as_json(reports) if as_json else command.as_text(reports))
+    if not any(report.outcome == "segmented" for report in reports):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check the installation, the configuration, the rules, the weights and the destinations."""
+    raise typer.Exit(check_installation(config, as_json=as_json))
+
+
+@app.command()
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show jobs by state, the outbox, the ledger and the last errors."""
+    show_status(load_settings(config), as_json=as_json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="made anew; holds the study, the SEG, the picture and the log")] = Path("demo-output"),
+    as_json: JsonOption = False,
+) -> None:
+    """Send a phantom study through the daemon on loopback and score what comes back."""
+    from daemon.demo import as_text, run_demo
+
+    say = (lambda text: None) if as_json else typer.echo
+    report = run_demo(folder.resolve(), say)
+    typer.echo(json.dumps(vars(report)) if as_json else as_text(report))
+
+
+def parse_box(text: str, object_id: int) -> BoxPrompt:
+    """Return the box of `k,left,top,right,bottom`. Raises `ConfigError`."""
+    parts = text.split(",")
+    try:
+        frame, left, top, right, bottom = int(parts[0]), *(float(part) for part in parts[1:])
+        return BoxPrompt(frame=frame, left=left, top=top, right=right, bottom=bottom, object_id=object_id)
+    except (ValueError, IndexError) as error:
+        raise ConfigError(f"--box {text}: expected five numbers k,left,top,right,bottom ({error})") from error
+
+
+def parse_window(text: str) -> tuple[float, float]:
+    """Return (low, high) of `low,high`. Raises `ConfigError`."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--window {text}: expected two numbers low,high ({error})") from error
+    if not low < high:
+        raise ConfigError(f"--window {text}: expected low < high")
+    return low, high
+
+
+if __name__ == "__main__":
+    main()

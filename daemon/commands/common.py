@@ -1,0 +1,61 @@
+"""What several commands share: the configuration option, JSON output and progress bars."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from daemon.config import Config, RulesSettings, load_config
+from daemon.errors import ConfigError
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="configuration file (default: $MEDSAM2D_CONFIG, ./config.yaml, /etc/medsam2d/config.yaml)"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
+
+LIBRARY = Path(__file__).resolve().parent.parent.parent / "rules" / "library"
+"""Example rules that ship with the software."""
+SEARCH = (Path("config.yaml"), Path("/etc/medsam2d/config.yaml"))
+
+
+def find_config(path: Path | None) -> Path | None:
+    """Return the configuration file that is meant, or None where none of the usual places holds one."""
+    if path is not None:
+        return path
+    if "MEDSAM2D_CONFIG" in os.environ:
+        return Path(os.environ["MEDSAM2D_CONFIG"])
+    return next((place for place in SEARCH if place.is_file()), None)
+
+
+def load_settings(path: Path | None, *, missing_is_default: bool = False) -> Config:
+    """Return the configuration; without any file, the defaults where `missing_is_default`.
+
+    Raises `ConfigError` or `rules.errors.ConfigFaults`.
+    """
+    found = find_config(path)
+    if found is None:
+        if missing_is_default:
+            return Config(rules=RulesSettings(paths=(LIBRARY,)))
+        raise ConfigError(f"no configuration: looked for $MEDSAM2D_CONFIG, {' and '.join(map(str, SEARCH))}; give --config FILE")
+    return load_config(found)
+
+
+@contextmanager
+def progress_bar(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal's standard error; yields a callable that takes (done, in all)."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(unit, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,236 @@
+"""`medsam2d segment`: the same pipeline on a folder of DICOM, or on a research volume, without the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from daemon.arrays import is_array_file, read_arrays, write_arrays
+from daemon.config import Config, ResultSettings
+from daemon.errors import ConfigError
+from daemon.inference import window_bounds
+from daemon.models import ResidentModels, resident_models
+from daemon.pipeline import Segmented, Skipped, segment_series
+from daemon.request import SeriesRequest
+from daemon.stages import Stages
+from daemon.tools import Tools
+from daemon.weights import WeightsBook, WeightsEntry
+from dicom_io.errors import NotDicom, RejectedInput
+from dicom_io.geometry import voxel_volume_mm3
+from dicom_io.instance import InstanceHeader
+from dicom_io.preview import overlay_sheet
+from dicom_io.series import find_instances, group_by_series, read_series
+from model.options import PropagationOptions
+from model.prompt import BoxPrompt, Prompt
+from rules.load import load_rules
+from rules.rule import RuleSet
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentRequest:
+    """What the command line asked for."""
+
+    source: Path
+    out: Path
+    boxes: tuple[BoxPrompt, ...]
+    window: tuple[float, float] | None
+    options: PropagationOptions
+    overlay: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesReport:
+    """What became of one series or volume, as `--json` prints it."""
+
+    series_instance_uid: str
+    outcome: str
+    """segmented, skipped or refused."""
+    code: str
+    reasons: tuple[str, ...]
+    result: str
+    segments: tuple[dict[str, object], ...]
+    seconds: dict[str, float]
+
+
+def options(*, reference: bool, no_stop: bool, logits: bool) -> PropagationOptions:
+    """Return how to propagate, from the command line's switches."""
+    return PropagationOptions(reference=reference, stop_after_empty_frames=None if no_stop or reference else 3, keep_logits=logits)
+
+
+def models_for(settings: Config, weights: str | None, device: str) -> ResidentModels:
+    """Return the models, with `weights` (a name, or a file that the caller vouches for by naming it) as the default.
+
+    Raises `UnknownWeights` or `UntrustedWeights`.
+    """
+    models = resident_models(settings, default=weights, device=device)
+    file = Path(weights or "")
+    if weights is None or weights in models.book.entries or not file.is_file():
+        models.book.find(models.default)
+        return models
+    entry = WeightsEntry(name=weights, file=file, sha256=None, licence="", intended_use="", source="command line")
+    return replace(models, book=WeightsBook(entries={**models.book.entries, weights: entry}))
+
+
+def run(
+    request: SegmentRequest, rules: Path | None, settings: Config, models: ResidentModels, progress: Progress
+) -> tuple[SeriesReport, ...]:
+    """Segment what `request.source` holds. Raises `ConfigError` where it does not exist or rules are needed and absent."""
+    if not request.source.exists():
+        raise ConfigError(f"{request.source}: no such file or folder")
+    if is_array_file(request.source):
+        return (segment_arrays(request, models, progress),)
+    if rules is None:
+        raise ConfigError(f"{request.source} is DICOM: give --rules FILE, which says what its series' targets are")
+    return segment_folder(request, load_rules([rules]), settings.result, models, progress)
+
+
+def segment_arrays(request: SegmentRequest, models: ResidentModels, progress: Progress) -> SeriesReport:
+    """Segment an .npz, NIfTI or NRRD file and write the masks to `request.out`.
+
+    Raises `RejectedArrays` or `ConfigError`.
+    """
+    stages = Stages()
+    with stages("read"):
+        source = read_arrays(request.source, request.window)
+    prompts = (*source.prompts, *_renumbered(request.boxes, source.prompts))
+    if not prompts:
+        raise ConfigError(
+            f"{request.source.name} holds no prompt; give `boxes`, `points` or `masks` in it, or --box k,left,top,right,bottom"
+        )
+    with stages("load weights"):
+        segmenter = models.segmenter(None)
+    with stages("segment"):
+        result = segmenter.segment(source.frames, prompts, request.options, progress)
+    with stages("write"):
+        request.out.parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(request.out, result, source)
+    segments: tuple[dict[str, object], ...] = tuple(
+        {"object": item.object_id, "voxels": int(item.mask.sum()), "predicted_iou": _best(item.iou)} for item in result.objects
+    )
+    return SeriesReport(
+        series_instance_uid="", outcome="segmented", code="", reasons=(), result=str(request.out), segments=segments, seconds=stages.seconds
+    )
+
+
+def segment_folder(
+    request: SegmentRequest, ruleset: RuleSet, settings: ResultSettings, models: ResidentModels, progress: Progress
+) -> tuple[SeriesReport, ...]:
+    """Segment every series of a DICOM folder (or file) that a rule matches; each SEG goes to the folder `request.out`.
+
+    Raises `NotDicom` if there is no DICOM instance at all.
+    """
+    groups = group_by_series(find_instances(request.source))
+    if not groups:
+        raise NotDicom(f"{request.source}: no DICOM instance found; give a folder of DICOM files, or an .npz, NIfTI or NRRD file")
+    request.out.mkdir(parents=True, exist_ok=True)
+    reports = []
+    for uid, headers in groups.items():
+        stages = Stages()
+        tools = Tools(ruleset=ruleset, models=models, result=settings, stage=stages, progress=progress, options=request.options)
+        try:
+            outcome = segment_series(_series_request(headers, request), tools)
+        except RejectedInput as error:
+            reports.append(_nothing(uid, "refused", error.code, (str(error),)))
+            continue
+        if isinstance(outcome, Skipped):
+            reports.append(_nothing(uid, "skipped", "", outcome.reasons))
+            continue
+        reports.append(_report(uid, outcome, _write(outcome, request), stages))
+    return tuple(reports)
+
+
+def as_json(reports: Sequence[SeriesReport]) -> str:
+    """Return the reports as one line of JSON."""
+    return json.dumps({"series": [vars(report) for report in reports]})
+
+
+def as_text(reports: Sequence[SeriesReport]) -> str:
+    """Return the reports as lines for a terminal."""
+    lines = []
+    for report in reports:
+        lines.append(f"{report.series_instance_uid or 'volume'}: {report.outcome}" + (f" [{report.code}]" if report.code else ""))
+        lines += [f"  {reason}" for reason in report.reasons]
+        for segment in report.segments:
+            lines.append("  " + ", ".join(f"{name} {value}" for name, value in segment.items() if value not in ([], None)))
+        if report.result:
+            lines.append(f"  -> {report.result}  ({sum(report.seconds.values()):.1f} s)  AI result, not for diagnosis")
+    return "\n".join(lines)
+
+
+def _series_request(headers: Sequence[InstanceHeader], request: SegmentRequest) -> SeriesRequest:
+    paths = [header.path for header in headers]
+    newest = max(path.stat().st_mtime for path in paths)
+    return SeriesRequest(
+        series=read_series(paths),
+        calling_ae_title="",
+        called_ae_title="",
+        # The files' own age, not the present moment: a rerun on the same files gives the same bytes.
+        created=datetime.fromtimestamp(int(newest), UTC),
+        boxes=request.boxes,
+    )
+
+
+def _write(outcome: Segmented, request: SegmentRequest) -> Path:
+    path = request.out / f"seg-{outcome.provenance.identity.sop_instance_uid}.dcm"
+    partial = path.with_suffix(".part")
+    partial.write_bytes(outcome.part10)
+    partial.replace(path)
+    if request.overlay:
+        path.with_suffix(".png").write_bytes(overlay_of(outcome))
+    return path
+
+
+def overlay_of(outcome: Segmented) -> bytes:
+    """Return a PNG sheet with every target's outline on its largest slice."""
+    low, high = window_bounds(outcome.volume, outcome.objects.prompted[0].target)
+    return overlay_sheet(
+        outcome.volume.voxels,
+        outcome.objects.masks,
+        [segment.label for segment in outcome.provenance.segments],
+        ((low + high) / 2, high - low),
+        None,
+    )
+
+
+def _report(uid: str, outcome: Segmented, path: Path, stages: Stages) -> SeriesReport:
+    millilitres = voxel_volume_mm3(outcome.volume.affine) / 1000.0
+    verdicts = {verdict.object_id: verdict for verdict in outcome.verdicts}
+    segments: tuple[dict[str, object], ...] = tuple(
+        {
+            "label": item.label,
+            "volume_ml": round(float(result.mask.sum()) * millilitres, 3),
+            "predicted_iou": _best(result.iou),
+            "verdict": verdicts[item.object_id].decision.value,
+            "reasons": list(verdicts[item.object_id].reasons),
+        }
+        for item, result in zip(outcome.objects.prompted, outcome.objects.results, strict=True)
+    )
+    return SeriesReport(
+        series_instance_uid=uid,
+        outcome="segmented",
+        code="",
+        reasons=outcome.missing,
+        result=str(path),
+        segments=segments,
+        seconds={name: round(seconds, 3) for name, seconds in stages.seconds.items()},
+    )
+
+
+def _nothing(uid: str, outcome: str, code: str, reasons: tuple[str, ...]) -> SeriesReport:
+    return SeriesReport(series_instance_uid=uid, outcome=outcome, code=code, reasons=reasons, result="", segments=(), seconds={})
+
+
+def _renumbered(boxes: Sequence[BoxPrompt], prompts: Sequence[Prompt]) -> tuple[BoxPrompt, ...]:
+    taken = max((prompt.object_id for prompt in prompts), default=0)
+    return tuple(replace(box, object_id=taken + number) for number, box in enumerate(boxes, start=1))
+
+
+def _best(iou: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float | None:
+    return None if np.isnan(iou).all() else round(float(np.nanmedian(iou)), 4)

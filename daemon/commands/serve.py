@@ -1,0 +1,59 @@
+"""`medsam2d serve` and its three roles."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from daemon.audit import open_audit
+from daemon.child import Life
+from daemon.clock import system_clock
+from daemon.commands.common import find_config, load_settings
+from daemon.logs import configure_logging
+from daemon.roles import ROLES, checked_rules, store_settings
+from daemon.store import open_store
+from daemon.supervisor import Supervisor
+from daemon.weights import book_of, verify
+
+
+def run_service(config: Path | None) -> int:
+    """Supervise listener, worker and delivery until a signal asks to stop; return the exit code.
+
+    What can be wrong with configuration, rules, weights and store is found before the first process starts.
+    """
+    settings = load_settings(config)
+    configure_logging(settings.logging.level, "serve")
+    checked_rules(settings)
+    verify(book_of(settings).find(settings.worker.default_weights))
+    settings.folders.state.mkdir(parents=True, exist_ok=True)
+    open_store(settings.store_url, system_clock, store_settings(settings)).close()
+    audit = open_audit(settings.folders.audit)
+    audit.application_started()
+    command = [sys.executable, "-m", "daemon.cli"]
+    commands = {role: [*command, role, "--config", str(find_config(config)), "--supervised"] for role in ROLES}
+    life = Life(supervised=False)
+    life.begin()
+    titles = ", ".join(settings.called_ae_titles)
+    supervisor = Supervisor(
+        commands=commands,
+        stop=life.stop,
+        on_ready=lambda: life.ready(f"on {settings.listener.host}:{settings.listener.port} as {titles}"),
+    )
+    signal.signal(signal.SIGHUP, lambda number, _: supervisor.hang_up(number))
+    code = supervisor.run()
+    audit.application_stopped()
+    return code
+
+
+def run_role(role: str, config: Path | None, *, supervised: bool) -> None:
+    """Run one role in this process until it is told to stop."""
+    settings = load_settings(config)
+    configure_logging(settings.logging.level, role)
+    life = Life(supervised=supervised)
+    life.begin()
+    store = open_store(settings.store_url, system_clock, store_settings(settings))
+    try:
+        ROLES[role](settings, store, open_audit(settings.folders.audit), life)
+    finally:
+        store.close()

@@ -1,0 +1,58 @@
+"""`medsam2d status`: jobs by state, the outbox, the ledger and the last errors, from the store alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import typer
+
+from daemon.clock import system_clock
+from daemon.config import Config
+from daemon.errors import ConfigError
+from daemon.ledger import Ledger, ledger
+from daemon.store import open_store
+from daemon.summary import Summary, summary
+
+
+def show_status(settings: Config, *, as_json: bool) -> None:
+    """Print the state of the store. Raises `ConfigError` where none has been made yet."""
+    if settings.store.url is None and not settings.folders.state.exists():
+        raise ConfigError(f"{settings.folders.state}: no store there yet; start the service once, or correct `folders.state`")
+    store = open_store(settings.store_url, system_clock)
+    try:
+        seen, accounts = summary(store), ledger(store)
+    finally:
+        store.close()
+    typer.echo(_json(seen, accounts) if as_json else _text(seen, accounts))
+
+
+def _json(seen: Summary, accounts: Ledger) -> str:
+    errors = [{**asdict(error), "at": error.at.isoformat()} for error in seen.last_errors]
+    return json.dumps(
+        {
+            "jobs": dict(seen.jobs),
+            "series_waiting": seen.series_waiting,
+            "oldest_waiting": seen.oldest_waiting.isoformat() if seen.oldest_waiting else None,
+            "outbox": dict(seen.outbox),
+            "last_errors": errors,
+            "ledger": {**asdict(accounts), "balanced": accounts.balanced},
+        }
+    )
+
+
+def _text(seen: Summary, accounts: Ledger) -> str:
+    jobs = ", ".join(f"{count} {state}" for state, count in seen.jobs.items()) or "none"
+    outbox = ", ".join(f"{count} for {name}" for name, count in seen.outbox.items()) or "empty"
+    lines = [
+        f"series still arriving: {seen.series_waiting}",
+        f"jobs: {jobs}" + (f" (oldest open since {seen.oldest_waiting:%Y-%m-%d %H:%M:%S}Z)" if seen.oldest_waiting else ""),
+        f"outbox: {outbox}",
+        "instances: " + ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in asdict(accounts).items()),
+        "ledger: "
+        + ("balanced, every acknowledged instance is accounted for" if accounts.balanced else "NOT BALANCED: report this as a bug"),
+    ]
+    for error in seen.last_errors:
+        place = f" to {error.destination}" if error.destination else ""
+        lines.append(f"{error.at:%Y-%m-%d %H:%M:%S}Z job {error.job_id}{place}: [{error.code}] {error.message}")
+    return "\n".join(lines)

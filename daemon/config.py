@@ -1,0 +1,259 @@
+"""Configuration: every setting, its unit, its default and what it is for.
+
+`config.yaml` at the top of the repository shows all of them. Units stand in the names of the keys. Relative paths count
+from the folder of the configuration file. The fields' docstrings are the descriptions in the JSON Schema (`json_schema()`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from daemon.setting_types import AeTitle, FilePath, Host, Name, Networks, Port, Sha256, UidRoot
+from rules.errors import Fault
+from rules.places import Places
+from rules.rule import RuleSet
+from rules.scalars import Flag, Integer, Number, Section, Text
+from rules.strict_yaml import read
+
+SHIPPED_WEIGHTS = "starter"
+"""The weights that ship with the software; known without being configured."""
+
+Seconds = Annotated[Number, Field(gt=0, le=86_400)]
+
+
+class Peer(Section):
+    """A system that may send to us."""
+
+    ae_title: AeTitle
+    """Its calling AE title."""
+    networks: Networks = ("127.0.0.1/32",)
+    """Where it may call from: addresses or CIDR networks."""
+
+
+class ListenerSettings(Section):
+    """The port that instances arrive at."""
+
+    host: Host = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all interfaces."""
+    port: Port = 11112
+    """0 picks a free one."""
+    called_ae_titles: tuple[AeTitle, ...] = ()
+    """AE titles that we answer to; absent: `ae_title` alone. Rules can tell them apart."""
+    maximum_associations: Annotated[Integer, Field(ge=1, le=1000)] = 10
+    network_timeout_seconds: Seconds = 60.0
+    """A peer that is silent for so long is disconnected."""
+    peers: tuple[Peer, ...] = ()
+    """Who may send; nobody else may, so an empty list refuses everybody."""
+
+
+class FolderSettings(Section):
+    """Where the daemon keeps its files; all on local disks that survive a restart."""
+
+    state: FilePath = Path("/var/lib/medsam2d")
+    """Everything below is derived from this folder where it is absent."""
+    spool: FilePath = Field(default_factory=lambda data: data["state"] / "spool")
+    """Instances as they arrived; absent: state/spool."""
+    results: FilePath = Field(default_factory=lambda data: data["state"] / "results")
+    """SEG objects on their way out; absent: state/results."""
+    audit: FilePath = Field(default_factory=lambda data: data["state"] / "audit")
+    """Audit records, a file a day; absent: state/audit."""
+    weights: FilePath = Field(default_factory=lambda data: data["state"] / "weights")
+    """Weights installed by `medsam2d weights install`; absent: state/weights."""
+
+
+class SpoolSettings(Section):
+    """The instances on disk."""
+
+    reserve_mib: Annotated[Integer, Field(ge=0)] = 1024
+    """Free space that is never filled: below it instances are refused as out of resources (0xA700)."""
+
+
+class StoreSettings(Section):
+    """The database of series, jobs and deliveries."""
+
+    url: Text | None = None
+    """SQLAlchemy URL; absent: SQLite, in state/medsam2d.sqlite."""
+
+
+class ArrivalSettings(Section):
+    """When a series counts as complete."""
+
+    quiet_seconds: Seconds = 30.0
+    """No instance for so long."""
+
+
+class RulesSettings(Section):
+    """What is segmented."""
+
+    paths: tuple[FilePath, ...] = ()
+    """Rule files, or folders of them; tried in this order, the first rule that matches wins."""
+
+
+class WeightsSetting(Section):
+    """One weights file under a name that rules can use."""
+
+    file: FilePath
+    sha256: Sha256 | None = None
+    """Expected hash of the file: 64 hexadecimal digits."""
+    trust: Flag = False
+    """true: use the file without a known hash (recorded in the audit trail)."""
+    licence: Text = "not stated"
+    intended_use: Text = "not stated"
+
+    @model_validator(mode="after")
+    def _vouched_for(self) -> WeightsSetting:
+        if (self.sha256 is not None) == self.trust:
+            got = "both" if self.trust else "neither"
+            raise ValueError(f"expected either sha256 or trust: true, got {got}; `sha256sum FILE` prints the hash")
+        return self
+
+
+class WorkerSettings(Section):
+    """The process that segments."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]+)$")] = "auto"
+    """auto (a GPU if there is one), cpu, or cuda:N."""
+    precision: Literal["float32"] = "float32"
+    threads: Annotated[Integer, Field(ge=1, le=1024)] | None = None
+    """CPU threads; absent: one a core."""
+    default_weights: Name = SHIPPED_WEIGHTS
+    """For rules and targets that name no weights; `starter` ships with the software."""
+    attempts: Annotated[Integer, Field(ge=1, le=100)] = 3
+    """A job that failed so often is quarantined."""
+
+
+class Destination(Section):
+    """A system that results are sent to."""
+
+    host: Host
+    port: Annotated[Port, Field(ge=1)]
+    ae_title: AeTitle
+    """Its AE title."""
+    calling_ae_title: AeTitle | None = None
+    """What we call ourselves there; absent: `ae_title` of this configuration."""
+    timeout_seconds: Seconds = 30.0
+
+
+class DeliverySettings(Section):
+    """How often an unreachable destination is tried again; it is tried for ever."""
+
+    retry_minimum_seconds: Seconds = 5.0
+    retry_maximum_seconds: Seconds = 300.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DeliverySettings:
+        if self.retry_minimum_seconds > self.retry_maximum_seconds:
+            raise ValueError(
+                "expected retry_minimum_seconds <= retry_maximum_seconds, "
+                f"got {self.retry_minimum_seconds:g} and {self.retry_maximum_seconds:g}"
+            )
+        return self
+
+
+class ResultSettings(Section):
+    """What results say of themselves."""
+
+    uid_root: UidRoot = "2.25"
+    """Root of the UIDs of results; 2.25 needs no registration (PS3.5 annex B.2)."""
+    series_number: Annotated[Integer, Field(ge=0, le=2**31 - 1)] = 9000
+    series_description: Annotated[str, Field(min_length=1, max_length=64)] = "AI result, not for diagnosis"
+    """The rule's name follows it."""
+    manufacturer: Annotated[str, Field(min_length=1, max_length=64)] = "medsam2d"
+    content_creator_name: Annotated[str, Field(min_length=1, max_length=64)] = "medsam2d"
+    """A DICOM person name: family^given."""
+    device_serial_number: Annotated[str, Field(min_length=1, max_length=64)] = "1"
+
+
+class LoggingSettings(Section):
+    """What goes to the journal."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section):
+    """The configuration of the daemon."""
+
+    ae_title: AeTitle = "MEDSAM2D"
+    """Our own AE title: called by senders, calling at destinations."""
+    listener: ListenerSettings = ListenerSettings()
+    folders: FolderSettings = Field(default_factory=FolderSettings)
+    spool: SpoolSettings = SpoolSettings()
+    store: StoreSettings = StoreSettings()
+    arrivals: ArrivalSettings = ArrivalSettings()
+    rules: RulesSettings = RulesSettings()
+    weights: dict[Name, WeightsSetting] = Field(default_factory=dict)
+    """Weights by name, besides the shipped and the installed ones."""
+    worker: WorkerSettings = WorkerSettings()
+    destinations: dict[Name, Destination] = Field(default_factory=dict)
+    """Where results go, by the names that rules use."""
+    delivery: DeliverySettings = DeliverySettings()
+    result: ResultSettings = ResultSettings()
+    logging: LoggingSettings = LoggingSettings()
+    _places: Places | None = PrivateAttr(default=None)
+
+    @property
+    def called_ae_titles(self) -> tuple[str, ...]:
+        """The AE titles that the listener answers to."""
+        return self.listener.called_ae_titles or (self.ae_title,)
+
+    @property
+    def store_url(self) -> str:
+        """The store's SQLAlchemy URL."""
+        return self.store.url or f"sqlite:///{self.folders.state / 'medsam2d.sqlite'}"
+
+    @property
+    def places(self) -> Places:
+        """The lines of the file that the configuration was read from."""
+        return self._places or Places(file=Path("configuration"))
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration file; raises `rules.errors.ConfigFaults` with every fault as `file:line: path: message`."""
+    loaded = read(path, Config)
+    config = loaded.value
+    config._places = loaded.places
+    return config
+
+
+def check_references(config: Config, ruleset: RuleSet, known_weights: Collection[str] = (SHIPPED_WEIGHTS,)) -> tuple[Fault, ...]:
+    """Return a fault for every name of a destination or of weights that nothing defines, and one if there is no rule at all.
+
+    `known_weights`: names of shipped and installed weights, which count beside the configuration's own.
+    """
+    weights = {*config.weights, *known_weights}
+    faults = [fault for index in range(len(ruleset.rules)) for fault in _rule_faults(config, ruleset, index, weights)]
+    if not ruleset.rules:
+        faults.append(config.places.fault(("rules", "paths"), "expected at least one rule, got none; name a rule file or folder"))
+    if config.worker.default_weights not in weights:
+        message = _unknown("weights", config.worker.default_weights, weights)
+        faults.append(config.places.fault(("worker", "default_weights"), message))
+    return tuple(faults)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration file, for editors."""
+    return Config.model_json_schema()
+
+
+def _rule_faults(config: Config, ruleset: RuleSet, index: int, weights: Collection[str]) -> Iterator[Fault]:
+    rule = ruleset.rules[index]
+    source = ruleset.sources.get(rule.name)
+    places = source.places if source else Places(file=Path(f"rule {rule.name}"))
+    at = ("rules", source.index if source else index)
+    for number, destination in enumerate(rule.destinations):
+        if destination not in config.destinations:
+            yield places.fault((*at, "destinations", number), _unknown("destination", destination, config.destinations))
+    if rule.weights is not None and rule.weights not in weights:
+        yield places.fault((*at, "weights"), _unknown("weights", rule.weights, weights))
+    for number, target in enumerate(rule.targets):
+        if target.weights is not None and target.weights not in weights:
+            yield places.fault((*at, "targets", number, "weights"), _unknown("weights", target.weights, weights))
+
+
+def _unknown(kind: str, name: str, known: Collection[str]) -> str:
+    cure = f"add it under `{'destinations' if kind == 'destination' else kind}` in the configuration"
+    return f"expected the name of a known {kind} ({', '.join(sorted(known)) or 'there is none'}), got {name!r}; {cure} or correct the name"

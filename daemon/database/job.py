@@ -1,0 +1,67 @@
+"""A job: one complete series on its way to results."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from daemon.job_states import JobState
+
+
+class Priority(enum.IntEnum):
+    """Smaller goes first; within one priority the older job goes first."""
+
+    STAT = 0
+    URGENT = 1
+    ROUTINE = 5
+    REPROCESS = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job as the store had it when it was read."""
+
+    id: int
+    study_instance_uid: str
+    series_instance_uid: str
+    state: JobState
+    attempt: int
+    """How often it was claimed; 1 during the first run."""
+    failures: int
+    """Failures and deaths that count towards quarantine, since it was created or released."""
+    priority: Priority
+    error_code: str | None
+    error_message: str | None
+    created_at: datetime
+    updated_at: datetime
+    run_at: datetime
+    """Not claimed before this moment."""
+    token: str | None
+    """The fencing token of the present claim: whoever writes must hold it."""
+    calling_ae_title: str
+    called_ae_title: str
+
+
+def job_of(row: Row[Any]) -> Job:
+    """Return the job in a row of the table `job`."""
+    return Job(
+        id=row.id,
+        study_instance_uid=row.study_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        state=JobState(row.state),
+        attempt=row.attempt,
+        failures=row.failures,
+        priority=Priority(row.priority),
+        error_code=row.error_code,
+        error_message=row.error_message,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        run_at=row.run_at,
+        token=row.owner,
+        calling_ae_title=row.calling_ae_title,
+        called_ae_title=row.called_ae_title,
+    )

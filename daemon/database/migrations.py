@@ -1,0 +1,117 @@
+"""Migrations: numbered, forward-only steps that bring a store of any earlier version to today's tables.
+
+A migration that has been released is never edited: a change is a new one at the end of `MIGRATIONS`.
+The SQL is the part that SQLite and PostgreSQL share; `{identity}` is the one column type that they spell differently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, insert, inspect, select
+
+from daemon.clock import Clock
+from daemon.database.engine import Database, identity_column
+from daemon.database.errors import StoreTooNew
+from daemon.database.schema import SCHEMA_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Migration:
+    """One step: `statements` run in one transaction with the note that it was applied."""
+
+    number: int
+    concept: str
+    statements: tuple[str, ...]
+
+
+RECEPTION_AND_JOBS = Migration(
+    number=1,
+    concept="instances, series and jobs",
+    statements=(
+        """CREATE TABLE schema_version (number INTEGER PRIMARY KEY, applied_at TIMESTAMP WITH TIME ZONE NOT NULL)""",
+        """CREATE TABLE instance (
+            id {identity}, sop_instance_uid VARCHAR(64) NOT NULL, sha256 VARCHAR(64) NOT NULL, sop_class_uid VARCHAR(64) NOT NULL,
+            series_instance_uid VARCHAR(64) NOT NULL, study_instance_uid VARCHAR(64) NOT NULL, transfer_syntax_uid VARCHAR(64) NOT NULL,
+            path VARCHAR(4096) NOT NULL, bytes BIGINT NOT NULL, calling_ae_title VARCHAR(16) NOT NULL, called_ae_title VARCHAR(16) NOT NULL,
+            peer_address VARCHAR(64) NOT NULL, received_at TIMESTAMP WITH TIME ZONE NOT NULL, quarantined BOOLEAN NOT NULL,
+            UNIQUE (sop_instance_uid, sha256))""",
+        "CREATE INDEX instance_series ON instance (study_instance_uid, series_instance_uid)",
+        "CREATE INDEX instance_path ON instance (path)",
+        """CREATE TABLE series (
+            study_instance_uid VARCHAR(64) NOT NULL, series_instance_uid VARCHAR(64) NOT NULL, state VARCHAR(16) NOT NULL,
+            last_arrival TIMESTAMP WITH TIME ZONE NOT NULL, calling_ae_title VARCHAR(16) NOT NULL, called_ae_title VARCHAR(16) NOT NULL,
+            PRIMARY KEY (study_instance_uid, series_instance_uid))""",
+        "CREATE INDEX series_waiting ON series (state, last_arrival)",
+        """CREATE TABLE job (
+            id {identity}, study_instance_uid VARCHAR(64) NOT NULL, series_instance_uid VARCHAR(64) NOT NULL,
+            content_sha256 VARCHAR(64) NOT NULL, state VARCHAR(16) NOT NULL, priority INTEGER NOT NULL, attempt INTEGER NOT NULL,
+            failures INTEGER NOT NULL, postponements INTEGER NOT NULL, run_at TIMESTAMP WITH TIME ZONE NOT NULL,
+            error_code VARCHAR(64), error_message VARCHAR, created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+            updated_at TIMESTAMP WITH TIME ZONE NOT NULL, calling_ae_title VARCHAR(16) NOT NULL, called_ae_title VARCHAR(16) NOT NULL,
+            owner VARCHAR(64), owner_host VARCHAR(255), owner_pid INTEGER, owner_boot_id VARCHAR(64), owner_name VARCHAR(64),
+            lease_until TIMESTAMP WITH TIME ZONE,
+            UNIQUE (study_instance_uid, series_instance_uid, content_sha256))""",
+        "CREATE INDEX job_queue ON job (state, priority, created_at, id)",
+        """CREATE TABLE job_instance (
+            job_id BIGINT NOT NULL REFERENCES job (id), instance_id BIGINT NOT NULL REFERENCES instance (id),
+            PRIMARY KEY (job_id, instance_id))""",
+        "CREATE INDEX job_instance_instance ON job_instance (instance_id)",
+    ),
+)
+
+OUTBOX_OF_RESULTS = Migration(
+    number=2,
+    concept="the outbox",
+    statements=(
+        """CREATE TABLE outbox (
+            id {identity}, job_id BIGINT NOT NULL REFERENCES job (id), destination VARCHAR(64) NOT NULL,
+            sop_instance_uid VARCHAR(64) NOT NULL, path VARCHAR(4096) NOT NULL, sha256 VARCHAR(64) NOT NULL, state VARCHAR(16) NOT NULL,
+            attempt INTEGER NOT NULL, due_at TIMESTAMP WITH TIME ZONE NOT NULL, error_code VARCHAR(64), error_message VARCHAR,
+            created_at TIMESTAMP WITH TIME ZONE NOT NULL, updated_at TIMESTAMP WITH TIME ZONE NOT NULL, owner VARCHAR(64),
+            owner_host VARCHAR(255), owner_pid INTEGER, owner_boot_id VARCHAR(64), lease_until TIMESTAMP WITH TIME ZONE,
+            UNIQUE (job_id, destination, sop_instance_uid))""",
+        "CREATE INDEX outbox_due ON outbox (state, destination, due_at)",
+    ),
+)
+
+MIGRATIONS = (RECEPTION_AND_JOBS, OUTBOX_OF_RESULTS)
+CURRENT_VERSION = MIGRATIONS[-1].number
+
+
+def migrate(database: Database, clock: Clock, *, up_to: int = CURRENT_VERSION) -> tuple[int, ...]:
+    """Bring the store to version `up_to` and return the numbers of the migrations that were applied.
+
+    Several processes may call this at once: the write lock makes one of them do the work.
+
+    Raises:
+        StoreTooNew: the store was written by a newer version.
+    """
+    with database.reading() as connection:
+        version = version_of(connection)
+    if version > CURRENT_VERSION:
+        raise StoreTooNew(
+            f"the store {database.place} has schema version {version}, but this version of medsam2d knows {CURRENT_VERSION} at most; "
+            "install the version that wrote it (or a later one), or name another store.url"
+        )
+    if version >= up_to:
+        return ()
+    with database.writing() as connection:
+        pending = [step for step in MIGRATIONS if version_of(connection) < step.number <= up_to]
+        for step in pending:
+            _apply(connection, step, clock)
+    return tuple(step.number for step in pending)
+
+
+def version_of(connection: Connection) -> int:
+    """Return the number of the newest migration that the store has, 0 for an empty one."""
+    if not inspect(connection).has_table(SCHEMA_VERSION.name):
+        return 0
+    return int(connection.scalar(select(func.max(SCHEMA_VERSION.c.number))) or 0)
+
+
+def _apply(connection: Connection, step: Migration, clock: Clock) -> None:
+    identity = identity_column(connection.dialect.name)
+    for statement in step.statements:
+        connection.exec_driver_sql(statement.replace("{identity}", identity))
+    connection.execute(insert(SCHEMA_VERSION).values(number=step.number, applied_at=clock()))

@@ -1,0 +1,104 @@
+"""From prompts to masks: resident models by weights name, and each target in its own intensity window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.tools import Tools
+from daemon.windowing import percentile_bounds, to_frames
+from dicom_io.volume import Volume
+from model.options import PropagationOptions
+from model.result import ObjectResult, SegmentationResult
+from rules.cleanup import clean
+from rules.prompts.generate import GeneratedPrompts, PromptedObject
+from rules.rule import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentedObjects:
+    """Each prompted object with its result, in object order; `weights` and `seconds` tell how they came about."""
+
+    prompted: tuple[PromptedObject, ...]
+    results: tuple[ObjectResult, ...]
+    weights: tuple[tuple[str, str], ...]
+    """(weights id, SHA-256) of every model that took part."""
+    device: str
+    precision: str
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """(object, k, j, i) bool."""
+        return np.stack([result.mask for result in self.results])
+
+    def keep(self, object_ids: Iterable[int]) -> SegmentedObjects:
+        """Return the same without the objects that are not named."""
+        wanted = set(object_ids)
+        pairs = [(p, r) for p, r in zip(self.prompted, self.results, strict=True) if p.object_id in wanted]
+        return SegmentedObjects(
+            prompted=tuple(p for p, _ in pairs),
+            results=tuple(r for _, r in pairs),
+            weights=self.weights,
+            device=self.device,
+            precision=self.precision,
+        )
+
+
+def segment_objects(volume: Volume, prompted: GeneratedPrompts, tools: Tools) -> SegmentedObjects:
+    """Propagate every prompted object; objects that share weights, window and stop rule share one pass over the slices."""
+    found: dict[int, ObjectResult] = {}
+    weights: dict[str, str] = {}
+    device = precision = ""
+    for objects in _passes(prompted.objects):
+        target = objects[0].target
+        segmenter = tools.models.segmenter(target.weights)
+        result = segmenter.segment(
+            to_frames(volume.voxels, *window_bounds(volume, target)),
+            [prompt for item in objects for prompt in item.prompts],
+            _options(tools.options, target),
+            tools.progress,
+        )
+        weights[result.weights_id] = tools.models.sha256(target.weights)
+        device, precision = result.device, result.precision
+        found |= _by_object(result)
+    return SegmentedObjects(
+        prompted=prompted.objects,
+        results=tuple(_cleaned(found[item.object_id], item.target) for item in prompted.objects),
+        weights=tuple(sorted(weights.items())),
+        device=device,
+        precision=precision,
+    )
+
+
+def window_bounds(volume: Volume, target: Target) -> tuple[float, float]:
+    """Return the target's intensity window as (low, high) in the volume's own unit."""
+    window = target.window
+    if window.kind == "percentile":
+        return percentile_bounds(volume.voxels, (window.low, window.high), volume.padding)
+    return window.low, window.high
+
+
+def _passes(objects: tuple[PromptedObject, ...]) -> list[list[PromptedObject]]:
+    passes: dict[object, list[PromptedObject]] = {}
+    for item in objects:
+        key = (item.target.weights, item.target.window, item.target.stop_after_empty_frames)
+        passes.setdefault(key, []).append(item)
+    return list(passes.values())
+
+
+def _by_object(result: SegmentationResult) -> dict[int, ObjectResult]:
+    return {item.object_id: item for item in result.objects}
+
+
+def _cleaned(result: ObjectResult, target: Target) -> ObjectResult:
+    return replace(result, mask=clean(result.mask, target))
+
+
+def _options(base: PropagationOptions, target: Target) -> PropagationOptions:
+    """The rule's stop rule, unless a person asked for none or for the reference's behaviour."""
+    if base.reference or base.stop_after_empty_frames is None:
+        return base
+    return replace(base, stop_after_empty_frames=target.stop_after_empty_frames)

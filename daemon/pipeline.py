@@ -1,0 +1,93 @@
+"""The journey of one series.
+
+A C-STORE's bytes go to the spool; when a series is complete the rules name its targets; its instances become a volume, each
+target becomes prompts; the model propagates each prompt through the slices into masks; the masks become a SEG, which is
+checked, delivered and audited.
+
+This file is the middle of that sentence, from the complete series to the checked SEG: no thread, no retry, no path handling.
+Those live one level out, in `daemon.worker` (jobs) and `daemon.commands.segment` (folders).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from daemon.inference import SegmentedObjects, segment_objects
+from daemon.provenance import Provenance, identify
+from daemon.request import SeriesRequest
+from daemon.tools import Tools
+from dicom_io.segmentation import write_segmentation
+from dicom_io.segmentation_check import check_segmentation
+from dicom_io.volume import Volume
+from dicom_io.volume_reader import read_volume
+from model.prompt import BoxPrompt
+from rules.match import NoMatch, Plan, match
+from rules.prompts.generate import GeneratedPrompts, PromptContext, generate, with_boxes
+from rules.quality import Verdict, judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """Nothing to deliver, and why, a line a reason."""
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmented:
+    """A checked SEG, ready to be delivered."""
+
+    part10: bytes
+    provenance: Provenance
+    verdicts: tuple[Verdict, ...]
+    destinations: tuple[str, ...]
+    volume: Volume
+    objects: SegmentedObjects
+    missing: tuple[str, ...]
+
+
+def segment_series(request: SeriesRequest, tools: Tools) -> Skipped | Segmented:
+    """Take a complete series to its checked SEG, or say why there is none.
+
+    Raises `dicom_io.errors.RejectedInput` for data that can never be processed and `InvalidSegmentation` if the object that
+    was written does not say what was meant (a bug: it never leaves the house).
+    """
+    plan = match(request.attributes, tools.ruleset)
+    if isinstance(plan, NoMatch):
+        return Skipped(reasons=plan.reasons)
+    with tools.stage("read"):
+        volume = read_volume(request.series)
+    with tools.stage("prompt"):
+        prompted = _prompts(plan, volume, request.boxes)
+    if not prompted.objects:
+        return Skipped(reasons=_missing(prompted))
+    with tools.stage("segment"):
+        objects = segment_objects(volume, prompted, tools)
+    verdicts = judge(prompted.objects, objects.results, volume)
+    kept = objects.keep(verdict.object_id for verdict in verdicts if verdict.delivers)
+    if not kept.results:
+        return Skipped(reasons=tuple(reason for verdict in verdicts for reason in verdict.reasons) + _missing(prompted))
+    with tools.stage("write"):
+        provenance = identify(request, plan, volume, kept, tools.result)
+        part10 = write_segmentation(volume, kept.masks, provenance.segments, provenance.identity)
+        check_segmentation(part10, volume, kept.masks, provenance.segments)
+    return Segmented(
+        part10=part10,
+        provenance=provenance,
+        verdicts=tuple(verdicts),
+        destinations=plan.destinations,
+        volume=volume,
+        objects=kept,
+        missing=_missing(prompted),
+    )
+
+
+def _prompts(plan: Plan, volume: Volume, boxes: Sequence[BoxPrompt]) -> GeneratedPrompts:
+    if boxes:
+        return with_boxes(plan, boxes, PromptContext(volume=volume))
+    return generate(plan, PromptContext(volume=volume))
+
+
+def _missing(prompted: GeneratedPrompts) -> tuple[str, ...]:
+    return tuple(f"{missing.target.label}: {missing.reason}" for missing in prompted.missing)

@@ -1,0 +1,72 @@
+"""The store: what was received, what is to be done and what waits to be delivered, durable and shared by all processes.
+
+SQLite is the default: one file, no server. Each method is one transaction; when it returns, its outcome survives a power cut.
+"""
+
+from __future__ import annotations
+
+from daemon.clock import Clock
+from daemon.database.backoff import Backoff
+from daemon.database.book import StoreSettings
+from daemon.database.claims import ClaimBook
+from daemon.database.engine import Database
+from daemon.database.errors import LeaseLost, StoreBusy, StoreFull, StoreTooNew, StoreUnavailable, UnknownJob
+from daemon.database.identity import WorkerIdentity, process_is_alive, this_process
+from daemon.database.instances import InstanceBook
+from daemon.database.job import Job, Priority
+from daemon.database.jobs import JobBook
+from daemon.database.migrations import migrate
+from daemon.database.outbox import Delivery, OutboxBook, OutboxItem
+from daemon.database.series import SeriesBook, WaitingSeries
+from daemon.job_states import IllegalMove, JobEvent, JobState
+from daemon.results import ResultConflict, Results
+
+__all__ = [
+    "Backoff",
+    "Delivery",
+    "IllegalMove",
+    "Job",
+    "JobEvent",
+    "JobState",
+    "LeaseLost",
+    "OutboxItem",
+    "Priority",
+    "ResultConflict",
+    "Results",
+    "Store",
+    "StoreBusy",
+    "StoreFull",
+    "StoreSettings",
+    "StoreTooNew",
+    "StoreUnavailable",
+    "UnknownJob",
+    "WaitingSeries",
+    "WorkerIdentity",
+    "open_store",
+    "process_is_alive",
+    "this_process",
+]
+
+
+class Store(InstanceBook, SeriesBook, ClaimBook, JobBook, OutboxBook):
+    """All books of one database; the methods stand in `daemon/database/`, a file a book."""
+
+    def __init__(self, url: str, clock: Clock, settings: StoreSettings | None = None) -> None:
+        """Open the store at `url` and bring its tables up to date.
+
+        Raises:
+            ConfigError: `url` is not one we can use, or a newer version wrote the store (StoreTooNew).
+            StoreBusy, StoreFull, StoreUnavailable: it cannot be used just now.
+        """
+        settings = settings or StoreSettings()
+        super().__init__(Database(url, busy_seconds=settings.busy_seconds), clock, settings)
+        migrate(self.database, clock)
+
+    def close(self) -> None:
+        """Close all connections; the store can be opened again."""
+        self.database.close()
+
+
+def open_store(url: str, clock: Clock, settings: StoreSettings | None = None) -> Store:
+    """Open the store at `url`, a SQLAlchemy URL such as `sqlite:////var/lib/medsam2d/store.sqlite`; see `Store`."""
+    return Store(url, clock, settings)

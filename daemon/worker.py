@@ -1,0 +1,131 @@
+"""A worker: takes one job at a time from the store, runs the journey, and leaves the outcome where it survives a crash."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from daemon.audit import Audit
+from daemon.config import Config
+from daemon.errors import Disposition, Fault, classify
+from daemon.pipeline import Segmented, Skipped, segment_series
+from daemon.request import SeriesRequest
+from daemon.stages import Stages
+from daemon.store import Job, JobState, LeaseLost, OutboxItem, Results, Store, WorkerIdentity
+from daemon.tools import ModelRoom, Tools
+from dicom_io.series import read_series
+from model.options import PropagationOptions
+from rules.rule import RuleSet
+
+LOG = logging.getLogger("medsam2d.worker")
+HEARTBEAT_SECONDS = 10.0
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """Runs jobs until told to stop; `ruleset` may be replaced between jobs."""
+
+    store: Store
+    results: Results
+    audit: Audit
+    models: ModelRoom
+    settings: Config
+    ruleset: RuleSet
+    identity: WorkerIdentity
+    alive: Callable[[], None]
+    """Told at every heartbeat that the work makes progress."""
+
+    def work_once(self) -> bool:
+        """Run the next job, if there is one; return whether there was."""
+        job = self.store.claim_job(self.identity)
+        if job is None:
+            return False
+        LOG.info("job %s attempt %d: series of %d instances", job.id, job.attempt, len(self.store.instance_paths(job)))
+        try:
+            with self._heartbeat(job):
+                self._run(job)
+        except LeaseLost:
+            LOG.warning("job %s: another worker holds it now; this attempt's outcome is dropped", job.id)
+        return True
+
+    def _run(self, job: Job) -> None:
+        stages = Stages()
+        try:
+            outcome = self._segment(job, stages)
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001  # the worker loop's boundary: one series never ends the worker
+            self._failed(job, classify(error), traceback.format_exc())
+            return
+        if isinstance(outcome, Skipped):
+            self.store.skip(job, outcome.reasons)
+            self.audit.job_skipped(job, outcome.reasons)
+            LOG.info("job %s: skipped (%s)", job.id, "; ".join(outcome.reasons))
+            return
+        self._keep(job, outcome, stages)
+
+    def _segment(self, job: Job, stages: Stages) -> Skipped | Segmented:
+        request = SeriesRequest(
+            series=read_series(self.store.instance_paths(job)),
+            calling_ae_title=job.calling_ae_title,
+            called_ae_title=job.called_ae_title,
+            created=job.created_at,
+        )
+        tools = Tools(
+            ruleset=self.ruleset,
+            models=self.models,
+            result=self.settings.result,
+            stage=stages,
+            progress=lambda done, total: None,
+            options=PropagationOptions(),
+        )
+        return segment_series(request, tools)
+
+    def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> None:
+        uid = outcome.provenance.identity.sop_instance_uid
+        path = self.results.write(f"{uid}.dcm", outcome.part10)
+        sha256 = hashlib.sha256(outcome.part10).hexdigest()
+        items = [OutboxItem(destination=name, path=path, sop_instance_uid=uid, sha256=sha256) for name in outcome.destinations]
+        # Said before it is queued for sending: an audit trail may know of a result that a crash kept back, never the reverse.
+        self.audit.segmentation_created(job, outcome.provenance, outcome.verdicts, stages.seconds)
+        self.store.finish_with_results(job, items)
+        LOG.info("job %s: SEG %s for %s after %.1f s", job.id, uid, ", ".join(outcome.destinations), sum(stages.seconds.values()))
+
+    def _failed(self, job: Job, judged: Disposition, trace: str) -> None:
+        if judged.fault is Fault.DATA:
+            self.store.refuse(job, judged.code, judged.message)
+            self.audit.job_refused(job, judged.code, judged.message)
+            LOG.warning("job %s: refused [%s] %s", job.id, judged.code, judged.message)
+        elif judged.fault is Fault.BUG:
+            state = self.store.fail(job, judged.code, trace, self.settings.worker.attempts)
+            if state is JobState.QUARANTINED:
+                self.audit.job_quarantined(job, judged.code)
+            LOG.error("job %s: failed [%s], now %s\n%s", job.id, judged.code, state.value, trace)
+        else:
+            self.store.retry_later(job, judged.code, judged.message)
+            LOG.warning("job %s: will be tried again [%s] %s", job.id, judged.code, judged.message)
+
+    @contextmanager
+    def _heartbeat(self, job: Job) -> Iterator[None]:
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(HEARTBEAT_SECONDS):
+                try:
+                    self.store.heartbeat(job)
+                except LeaseLost:
+                    return
+                self.alive()
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()

@@ -1,0 +1,187 @@
+"""Rules: which series are segmented, what their targets are, how each is prompted, and where results go.
+
+A rule file is a mapping with one key, `rules`: a list. Rules are data, never expressions. Every field's docstring below is
+its description in the JSON Schema that editors complete from (`json_schema()`).
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from rules.concepts import CategoryCode, ConceptCode, LateralityCode
+from rules.condition import Condition
+from rules.places import Places
+from rules.prompts.box import BoxRecipe
+from rules.prompts.threshold import ThresholdRecipe
+from rules.scalars import Flag, Number, Section, Text, integer
+
+Label: TypeAlias = Annotated[str, Field(min_length=1, max_length=60)]
+"""Segment Label is at most 64 characters (PS3.5, LO); a number is added where one target gives several objects."""
+
+
+class Priority(enum.StrEnum):
+    """Which job goes first."""
+
+    STAT = "stat"
+    URGENT = "urgent"
+    ROUTINE = "routine"
+
+
+class Window(Section):
+    """The intensities that the model sees as black (`low`) and white (`high`)."""
+
+    kind: Literal["value", "percentile"] = "value"
+    """value: in the volume's unit (HU for CT). percentile: 0 to 100 of the volume's voxels, for MR."""
+    low: Number
+    high: Number
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Window:
+        if self.low >= self.high:
+            raise ValueError(f"expected low < high, got {self.low:g} and {self.high:g}")
+        if self.kind == "percentile" and not 0 <= self.low < self.high <= 100:
+            raise ValueError(f"expected percentiles from 0 to 100, got {self.low:g} and {self.high:g}")
+        return self
+
+
+class QualityLimits(Section):
+    """What a result must be like to be delivered; a result beyond a limit is withheld."""
+
+    minimum_volume_ml: Annotated[Number, Field(ge=0)] | None = None
+    maximum_volume_ml: Annotated[Number, Field(gt=0)] | None = None
+    minimum_iou: Annotated[Number, Field(ge=0, le=1)] | None = None
+    """Least median of the IoU that the model predicts for its own masks."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> QualityLimits:
+        low, high = self.minimum_volume_ml, self.maximum_volume_ml
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"expected minimum_volume_ml <= maximum_volume_ml, got {low:g} and {high:g}")
+        return self
+
+
+def _stop(value: object) -> object:
+    return None if value == "never" else integer(value)
+
+
+def _color(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if len(value) != 7 or value[0] != "#" or not set(value[1:]) <= set("0123456789abcdefABCDEF"):
+        raise ValueError(f"expected a colour in quotes as '#rrggbb', got {value!r}")
+    return tuple(bytes.fromhex(value[1:]))
+
+
+Color: TypeAlias = Annotated[
+    tuple[int, int, int], BeforeValidator(_color), WithJsonSchema({"type": "string", "pattern": "^#[0-9a-fA-F]{6}$"})
+]
+StopAfter: TypeAlias = Annotated[
+    Annotated[int, Field(ge=1)] | None,
+    BeforeValidator(_stop),
+    WithJsonSchema({"anyOf": [{"const": "never"}, {"type": "integer", "minimum": 1}]}),
+]
+Recipe: TypeAlias = Annotated[BoxRecipe | ThresholdRecipe, Field(discriminator="kind")]
+
+
+class Target(Section):
+    """One thing to segment."""
+
+    label: Label
+    """The segment's label in the PACS."""
+    category: CategoryCode
+    """Segmented property category, for example AnatomicalStructure."""
+    type: ConceptCode
+    """Segmented property type, for example {value: "10200004", scheme: SCT, meaning: Liver}."""
+    laterality: LateralityCode | None = None
+    """right, left, bilateral or unilateral."""
+    region: ConceptCode | None = None
+    """Anatomic region, where the type alone does not say it (a lesion)."""
+    window: Window
+    prompt: Recipe
+    """How the object is found: `kind: box` or `kind: threshold`."""
+    weights: Text | None = None
+    """Name of the weights; absent: the rule's, else the worker's default."""
+    stop_after_empty_frames: StopAfter = 3
+    """Propagation ends after so many slices without the object; `never` visits every slice."""
+    limits: QualityLimits = QualityLimits()
+    largest_component: Flag = False
+    """Keep only the largest connected part of the mask."""
+    color: Color | None = None
+    """Recommended display colour as '#rrggbb'."""
+
+
+class Rule(Section):
+    """Series that meet `match` get `targets`; results go to `destinations`."""
+
+    name: Annotated[str, Field(pattern=r"^[^\s\\](?:[^\r\n\t\\]*[^\s\\])?$", max_length=40)]
+    """One line without backslash; unique among all rules, and the start of the result's series description."""
+    description: str = ""
+    enabled: Flag = True
+    priority: Priority = Priority.ROUTINE
+    match: Condition
+    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=100)]
+    destinations: tuple[Text, ...]
+    """Names from the configuration's `destinations`; an empty list `[]` keeps results in the results folder."""
+    weights: Text | None = None
+    """Name of the weights for targets that name none."""
+
+    @model_validator(mode="after")
+    def _distinct_labels(self) -> Rule:
+        labels = [target.label for target in self.targets]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"expected a different label for each target, got {', '.join(map(repr, twice))} more than once")
+        return self
+
+    @property
+    def resolved_targets(self) -> tuple[Target, ...]:
+        """The targets, each with the rule's weights where it names none."""
+        return tuple(target.model_copy(update={"weights": target.weights or self.weights}) for target in self.targets)
+
+
+class RuleFile(Section):
+    """The document of a rule file."""
+
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleSource:
+    """Where a rule stands: the places of its file, and its index in it."""
+
+    places: Places
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleSet:
+    """All rules in the order in which they are tried."""
+
+    rules: tuple[Rule, ...]
+    sources: Mapping[str, RuleSource] = field(default_factory=dict)
+    """By rule name; empty for rules that no file stands behind."""
+
+
+NOT_HASHED = {"description", "enabled", "priority", "destinations"}
+"""What changes neither masks nor which series get them: editing these recomputes nothing."""
+
+
+def rule_hash(rule: Rule) -> str:
+    """Return the SHA-256 of a rule's canonical JSON: sorted keys, no spaces, settings that equal their default left out.
+
+    Leaving defaults out keeps the hash when a later version adds a setting, so that an upgrade alone recomputes nothing.
+    """
+    data = rule.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=NOT_HASHED)
+    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a rule file, for editors."""
+    return RuleFile.model_json_schema()

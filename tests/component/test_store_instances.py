@@ -1,0 +1,72 @@
+"""The book of instances on a real database: idempotent, never overwriting, and complete after a crash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from daemon.ledger import ledger
+from daemon.spool import Recording
+from daemon.store import open_store
+from tests.component.store_site import START, Site, instance, new_site, url_of
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return new_site(tmp_path)
+
+
+def test_the_same_instance_is_new_once_and_a_duplicate_ever_after(site: Site) -> None:
+    assert [site.store.record_instance(instance(1)) for _ in range(3)] == [Recording.NEW, Recording.DUPLICATE, Recording.DUPLICATE]
+    assert ledger(site.store).received == 1
+
+
+def test_other_bytes_under_a_taken_uid_are_kept_and_quarantined(site: Site) -> None:
+    site.store.record_instance(instance(1))
+    assert site.store.record_instance(instance(1, content="other")) is Recording.CONFLICT
+    assert site.store.record_instance(instance(1, content="other")) is Recording.DUPLICATE
+    (waiting,) = site.store.waiting_series()
+    job = site.store.complete_series(waiting)
+    assert job is not None
+    assert site.store.instance_paths(job) == (instance(1).path,)
+    assert ledger(site.store).quarantined == 1
+    assert ledger(site.store).balanced
+
+
+def test_a_conflict_does_not_open_a_complete_series_again(site: Site) -> None:
+    site.store.record_instance(instance(1))
+    site.store.complete_series(site.store.waiting_series()[0])
+    site.store.record_instance(instance(1, content="other"))
+    assert site.store.waiting_series() == ()
+
+
+def test_a_series_uid_in_two_studies_is_two_series(site: Site) -> None:
+    site.store.record_instance(instance(1))
+    site.store.record_instance(replace(instance(2), study_instance_uid="1.9"))
+    assert {series.study_instance_uid for series in site.store.waiting_series()} == {"1.2", "1.9"}
+
+
+def test_what_was_recorded_is_there_after_the_store_is_opened_again(site: Site) -> None:
+    site.store.record_instance(instance(1))
+    site.store.close()
+    again = open_store(url_of(site.folder), site.clock)
+    assert again.known(instance(1).path)
+    assert again.waiting_series()[0].last_arrival == START
+    again.close()
+
+
+def test_reconciliation_records_exactly_the_files_without_a_row(site: Site) -> None:
+    site.store.record_instance(instance(1))
+    assert not site.store.known(instance(2).path)
+    assert site.store.reconcile([instance(1), instance(2), instance(3)]) == 2
+    assert site.store.reconcile([instance(1), instance(2), instance(3)]) == 0
+    assert ledger(site.store).received == 3
+
+
+def test_a_naive_time_is_refused_rather_than_guessed(site: Site) -> None:
+    with pytest.raises(Exception, match="expected an aware datetime"):
+        site.store.record_instance(instance(1, datetime(2026, 1, 1)))  # noqa: DTZ001  # the point of this test
+    assert ledger(site.store).received == 0

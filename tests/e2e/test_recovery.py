@@ -1,0 +1,58 @@
+"""kill -9 of the whole process tree, at every stage of a series' journey, then a restart: the same SEG, nothing lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from dicom_io.synthesis import SyntheticStudy, write_ct_series
+from model.training.phantoms import demo_phantom
+from tests.e2e.harness import Site, make_site, need, serving, storescp, storescu, wait_until
+from tests.e2e.rules_for_tests import CT_BOX
+
+
+def phantom_study(folder: Path) -> Sequence[Path]:
+    """A phantom CT series on disk."""
+    phantom = demo_phantom(3)
+    kji_to_xyz = np.zeros((4, 4))
+    kji_to_xyz[2, 0], kji_to_xyz[1, 1], kji_to_xyz[0, 2], kji_to_xyz[3, 3] = *phantom.spacing_mm, 1.0
+    return write_ct_series(folder, phantom.voxels_hu, kji_to_xyz, SyntheticStudy())
+
+
+def jobs(site: Site) -> dict[str, int]:
+    found = site.status()["jobs"]
+    assert isinstance(found, dict)
+    return found
+
+
+MOMENTS: dict[str, Callable[[Site], bool]] = {
+    "after the last acknowledgement": lambda site: True,
+    "while the job runs": lambda site: jobs(site).get("RUNNING", 0) == 1,
+    "once the result is stored": lambda site: jobs(site).get("DELIVERING", 0) + jobs(site).get("DELIVERED", 0) == 1,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_service_ends_with_the_same_result_sent_at_most_once_more(tmp_path: Path, moment: str) -> None:
+    need("storescu", "storescp")
+    site = make_site(tmp_path, CT_BOX)
+    phantom_study(tmp_path / "study")
+    with storescp(site):
+        with serving(site) as service:
+            assert storescu(site, tmp_path / "study").returncode == 0
+            wait_until(lambda: MOMENTS[moment](site), moment)
+            service.kill_everything()
+        with serving(site):
+            wait_until(lambda: jobs(site).get("DELIVERED", 0) == 1, "the result to be delivered")
+            ledger = site.status()["ledger"]
+    assert isinstance(ledger, dict)
+    assert ledger["balanced"] is True
+    assert ledger["in_results"] == len(list((tmp_path / "study").iterdir()))
+    found = [pydicom.dcmread(path) for path in site.results()]
+    assert 1 <= len(found) <= 2
+    assert len({dataset.SOPInstanceUID for dataset in found}) == 1
+    assert all(dataset.Modality == "SEG" for dataset in found)
