@@ -7,12 +7,17 @@ Towards the supervisor it writes one word a line on standard output: `ready <tex
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from daemon.errors import Transient
+
+LOG = logging.getLogger("medsam2d.loop")
 
 
 @dataclass(kw_only=True)
@@ -55,9 +60,13 @@ class Life:
 
 
 def repeat(life: Life, pause_seconds: float, work: Callable[[], bool]) -> None:
-    """Call `work` until stopped; pause after each call that found nothing to do."""
+    """Call `work` until stopped; pause after each call that found nothing to do, or met a passing fault of disk or database."""
     while not life.stop.is_set():
-        busy = work()
+        try:
+            busy = work()
+        except Transient as error:
+            LOG.warning("will be tried again [%s] %s", error.code, error)
+            busy = False
         life.alive()
         if not busy:
             life.stop.wait(pause_seconds)

@@ -79,16 +79,16 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         ruleset=checked_rules(settings),
         identity=identity,
         alive=life.alive,
+        stop=life.stop,
     )
     models.segmenter(None)
-    book.recover(identity.host, identity.boot_id, process_is_alive)
     life.ready(f"on {models.device} with weights {models.default}, {len(worker.ruleset.rules)} rules")
 
     def once() -> bool:
         if life.reload.is_set():
             life.reload.clear()
             worker.ruleset = reloaded(settings, worker.ruleset)
-        for job in book.recover(identity.host, identity.boot_id, process_is_alive):
+        for job in book.recover(identity.host, identity.boot_id, process_is_alive, settings.worker.attempts):
             LOG.warning("job %s: taken back from a worker that is gone, now %s", job.id, job.state.value)
             if job.state is JobState.QUARANTINED:
                 audit.job_quarantined(job, job.error_code or "")
@@ -104,6 +104,9 @@ def deliver(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     def send(name: str, paths: Sequence[Path]) -> tuple[SendResult, ...]:
         return store(destinations[name], paths)
 
+    sender = this_process("delivery")
+    # What a dead delivery process had claimed would else wait for its claim to run out.
+    book.recover(sender.host, sender.boot_id, process_is_alive, settings.worker.attempts)
     life.ready(f"to {', '.join(destinations) or 'no destination'}")
     repeat(life, WATCH_SECONDS, lambda: deliver_once(book, send, DeliveryAudit(audit)) > 0)
 

@@ -45,16 +45,14 @@ def summary(store: Store, errors: int = 10) -> Summary:
     """Return the store's summary with at most `errors` errors."""
     open_states = [state.value for state in OPEN]
     pending = OUTBOX.c.state == OutboxState.PENDING.value
+    by_state = select(JOB.c.state, func.count()).group_by(JOB.c.state).order_by(JOB.c.state)
+    by_destination = select(OUTBOX.c.destination, func.count()).where(pending).group_by(OUTBOX.c.destination)
     with store.database.reading() as connection:
-        by_state = connection.execute(select(JOB.c.state, func.count()).group_by(JOB.c.state).order_by(JOB.c.state)).tuples()
-        by_destination = connection.execute(
-            select(OUTBOX.c.destination, func.count()).where(pending).group_by(OUTBOX.c.destination)
-        ).tuples()
         return Summary(
-            jobs=dict(iter(by_state)),
+            jobs={row[0]: row[1] for row in connection.execute(by_state)},
             series_waiting=connection.scalar(select(func.count()).where(SERIES.c.state == SeriesState.WAITING.value)) or 0,
             oldest_waiting=connection.scalar(select(func.min(JOB.c.created_at)).where(JOB.c.state.in_(open_states))),
-            outbox=dict(iter(by_destination)),
+            outbox={row[0]: row[1] for row in connection.execute(by_destination.order_by(OUTBOX.c.destination))},
             last_errors=_last_errors(connection, errors),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from daemon.audit import Audit
 from daemon.config import Config
-from daemon.errors import Disposition, Fault, classify
+from daemon.errors import Disposition, Fault, Transient, classify
 from daemon.pipeline import Segmented, Skipped, segment_series
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
@@ -24,6 +25,12 @@ from rules.rule import RuleSet
 
 LOG = logging.getLogger("medsam2d.worker")
 HEARTBEAT_SECONDS = 10.0
+DRAIN_SECONDS = 45.0
+"""Less than the supervisor and systemd wait, so that a job is handed back in good order rather than killed."""
+
+
+class Stopping(Exception):
+    """This worker stops before the job is done; it is not the job's fault."""
 
 
 @dataclass(kw_only=True)
@@ -39,6 +46,9 @@ class Worker:
     identity: WorkerIdentity
     alive: Callable[[], None]
     """Told at every heartbeat that the work makes progress."""
+    stop: threading.Event
+    """Set when this process is to end: the running job gets `DRAIN_SECONDS` to end before it is handed back."""
+    _stop_seen: float | None = None
 
     def work_once(self) -> bool:
         """Run the next job, if there is one; return whether there was."""
@@ -51,23 +61,26 @@ class Worker:
                 self._run(job)
         except LeaseLost:
             LOG.warning("job %s: another worker holds it now; this attempt's outcome is dropped", job.id)
+        except Transient as error:
+            # Not even the outcome could be written (disk or database): the lease runs out, and the job is claimed again.
+            LOG.error("job %s: its outcome could not be kept [%s] %s", job.id, error.code, error)
         return True
 
     def _run(self, job: Job) -> None:
         stages = Stages()
         try:
             outcome = self._segment(job, stages)
+            if isinstance(outcome, Skipped):
+                self._skip(job, outcome)
+            else:
+                self._keep(job, outcome, stages)
         except LeaseLost:
             raise
+        except Stopping:
+            self.store.hand_back(job)
+            LOG.info("job %s: handed back, this worker stops", job.id)
         except Exception as error:  # noqa: BLE001  # the worker loop's boundary: one series never ends the worker
             self._failed(job, classify(error), traceback.format_exc())
-            return
-        if isinstance(outcome, Skipped):
-            self.store.skip(job, outcome.reasons)
-            self.audit.job_skipped(job, outcome.reasons)
-            LOG.info("job %s: skipped (%s)", job.id, "; ".join(outcome.reasons))
-            return
-        self._keep(job, outcome, stages)
 
     def _segment(self, job: Job, stages: Stages) -> Skipped | Segmented:
         request = SeriesRequest(
@@ -81,10 +94,15 @@ class Worker:
             models=self.models,
             result=self.settings.result,
             stage=stages,
-            progress=lambda done, total: None,
+            progress=self._progress,
             options=PropagationOptions(),
         )
         return segment_series(request, tools)
+
+    def _skip(self, job: Job, outcome: Skipped) -> None:
+        self.store.skip(job, outcome.reasons)
+        self.audit.job_skipped(job, outcome.reasons)
+        LOG.info("job %s: skipped (%s)", job.id, "; ".join(outcome.reasons))
 
     def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> None:
         uid = outcome.provenance.identity.sop_instance_uid
@@ -110,6 +128,15 @@ class Worker:
             self.store.retry_later(job, judged.code, judged.message)
             LOG.warning("job %s: will be tried again [%s] %s", job.id, judged.code, judged.message)
 
+    def _progress(self, done: int, total: int) -> None:
+        """Called after every slice: where a long job makes room for a stop."""
+        if not self.stop.is_set():
+            self._stop_seen = None
+            return
+        self._stop_seen = self._stop_seen or time.monotonic()
+        if time.monotonic() - self._stop_seen > DRAIN_SECONDS and done < total:
+            raise Stopping
+
     @contextmanager
     def _heartbeat(self, job: Job) -> Iterator[None]:
         done = threading.Event()
@@ -120,6 +147,8 @@ class Worker:
                     self.store.heartbeat(job)
                 except LeaseLost:
                     return
+                except Transient as error:
+                    LOG.warning("job %s: a heartbeat was not kept [%s] %s", job.id, error.code, error)
                 self.alive()
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)

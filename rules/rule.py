@@ -6,7 +6,6 @@ its description in the JSON Schema that editors complete from (`json_schema()`).
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import json
 from collections.abc import Mapping
@@ -24,14 +23,6 @@ from rules.scalars import Flag, Number, Section, Text, integer
 
 Label: TypeAlias = Annotated[str, Field(min_length=1, max_length=60)]
 """Segment Label is at most 64 characters (PS3.5, LO); a number is added where one target gives several objects."""
-
-
-class Priority(enum.StrEnum):
-    """Which job goes first."""
-
-    STAT = "stat"
-    URGENT = "urgent"
-    ROUTINE = "routine"
 
 
 class Window(Section):
@@ -124,7 +115,6 @@ class Rule(Section):
     """One line without backslash; unique among all rules, and the start of the result's series description."""
     description: str = ""
     enabled: Flag = True
-    priority: Priority = Priority.ROUTINE
     match: Condition
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=100)]
     destinations: tuple[Text, ...]
@@ -169,7 +159,7 @@ class RuleSet:
     """By rule name; empty for rules that no file stands behind."""
 
 
-NOT_HASHED = {"description", "enabled", "priority", "destinations"}
+NOT_HASHED = {"description", "enabled", "destinations"}
 """What changes neither masks nor which series get them: editing these recomputes nothing."""
 
 

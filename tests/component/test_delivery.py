@@ -22,6 +22,10 @@ class Stored:
     path: Path
 
 
+def stores_all(paths: Sequence[Path]) -> tuple[Stored, ...]:
+    return tuple(Stored(path) for path in paths)
+
+
 @dataclass
 class Heard:
     """An observer that remembers."""
@@ -46,7 +50,7 @@ class Network:
 
     def send(self, destination: str, paths: Sequence[Path]) -> tuple[Stored, ...]:
         self.calls.append((destination, [path.stem for path in paths]))
-        return self.trouble.get(destination, lambda sent: tuple(Stored(path) for path in sent))(paths)
+        return self.trouble.get(destination, stores_all)(paths)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import event
 from daemon.errors import ConfigError, Fault, classify
 from daemon.ledger import ledger
 from daemon.store import StoreBusy, StoreFull, StoreSettings, StoreUnavailable, open_store
-from tests.component.store_site import FakeClock, instance, new_site, url_of
+from tests.component.store_site import FakeClock, Site, instance, new_site, url_of
 
 
 def test_a_lock_that_is_held_too_long_is_a_busy_store(tmp_path: Path) -> None:
@@ -31,6 +32,12 @@ def test_readers_never_wait_for_a_writer(tmp_path: Path) -> None:
         assert site.store.next_job_at() is None
 
 
+def record_for_ever(site: Site, recorded: list[int]) -> None:
+    for number in itertools.count():
+        site.store.record_instance(instance(number, series=f"1.{number}"))
+        recorded.append(number)
+
+
 def test_a_full_disk_is_a_full_store_and_records_nothing(tmp_path: Path) -> None:
     site = new_site(tmp_path)
     engine = site.store.database._engine
@@ -39,14 +46,13 @@ def test_a_full_disk_is_a_full_store_and_records_nothing(tmp_path: Path) -> None
     def shrink(connection: object) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count=1")  # type: ignore[attr-defined]  # SQLite raises it to the present size
 
-    recorded = 0
+    recorded: list[int] = []
     with pytest.raises(StoreFull, match="free space and it goes on by itself"):
-        for recorded in range(1000):
-            site.store.record_instance(instance(recorded, series=f"1.{recorded}"))
+        record_for_ever(site, recorded)
     event.remove(engine, "begin", shrink)
     site.store.close()
     again = open_store(url_of(tmp_path), FakeClock())
-    assert ledger(again).received == recorded
+    assert ledger(again).received == len(recorded)
     assert ledger(again).balanced
     again.close()
 

@@ -67,7 +67,7 @@ def test_a_store_of_a_newer_version_is_refused_with_the_cure(tmp_path: Path) -> 
     with site.store.database.writing() as connection:
         connection.execute(insert(SCHEMA_VERSION).values(number=99, applied_at=site.clock()))
     site.store.close()
-    with pytest.raises(StoreTooNew, match="has schema version 99.*knows 2 at most; install the version that wrote it"):
+    with pytest.raises(StoreTooNew, match=r"has schema version 99.*knows 2 at most; install the version that wrote it"):
         open_store(url_of(tmp_path), site.clock)
 
 

@@ -119,12 +119,13 @@ def append_some(folder: Path, count: int) -> None:
 
 def test_several_processes_and_threads_append_to_one_unbroken_chain(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=append_some, args=(tmp_path, 20)), threading.Thread(target=append_some, args=(tmp_path, 20))]
-    for writer in writers:
-        writer.start()
+    process = context.Process(target=append_some, args=(tmp_path, 20))
+    thread = threading.Thread(target=append_some, args=(tmp_path, 20))
+    process.start()
+    thread.start()
     append_some(tmp_path, 20)
-    for writer in writers:
-        writer.join(60)
+    thread.join(60)
+    process.join(60)
     assert verify(tmp_path) is None
     assert len(list(records(tmp_path))) == 60
 

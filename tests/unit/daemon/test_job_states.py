@@ -31,7 +31,7 @@ def test_the_expectation_covers_every_cell() -> None:
     assert set(cells()) == set(itertools.product(JobState, JobEvent))
 
 
-@pytest.mark.parametrize(("state", "event"), itertools.product(JobState, JobEvent))
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(JobState, JobEvent)))
 def test_each_event_leads_where_the_table_says_or_is_refused(state: JobState, event: JobEvent) -> None:
     outcome = cells()[state, event]
     if outcome != ".":

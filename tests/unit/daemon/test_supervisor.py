@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.child import Life
+from daemon.child import Life, repeat
+from daemon.errors import Transient
 from daemon.supervisor import EXIT_CONFIG, Supervisor
 
 OBEDIENT = """
@@ -99,3 +100,20 @@ def test_a_child_at_a_terminal_says_that_it_is_ready_but_not_that_it_lives(capsy
     life.ready("on 127.0.0.1:11112")
     life.alive()
     assert capsys.readouterr().out == "ready on 127.0.0.1:11112\n"
+
+
+def test_a_passing_fault_of_the_database_pauses_a_loop_and_does_not_end_it() -> None:
+    life = Life(supervised=False)
+    outcomes = iter([Transient("database is locked"), True, False])
+
+    def work() -> bool:
+        outcome = next(outcomes, None)
+        if outcome is None:
+            life.stop.set()
+            return True
+        if isinstance(outcome, Transient):
+            raise outcome
+        return outcome
+
+    repeat(life, 0.0, work)
+    assert life.stop.is_set()

@@ -29,7 +29,7 @@ rules:
 
 def test_the_hash_is_that_of_the_content_and_survives_what_changes_no_mask() -> None:
     first = rule_hash(rule())
-    assert first == rule_hash(rule(description="other words", enabled="false", priority="stat", destinations=["pacs"]))
+    assert first == rule_hash(rule(description="other words", enabled="false", destinations=["pacs"]))
     assert first == rule_hash(rule(targets=[target(stop_after_empty_frames="3", largest_component="false")]))
     assert (
         len({first, rule_hash(rule(weights="x")), rule_hash(rule(match={"Modality": "MR"})), rule_hash(rule(targets=[target(label="X")]))})
@@ -70,7 +70,7 @@ def test_a_folder_without_rules_is_a_fault(tmp_path: Path) -> None:
 
 def test_the_json_schema_describes_the_settings() -> None:
     schema = json_schema()
-    assert schema["$defs"]["Rule"]["properties"]["priority"]["default"] == "routine"
+    assert schema["$defs"]["Rule"]["properties"]["enabled"]["default"] is True
     assert "Segment" not in schema["$defs"]
     assert schema["$defs"]["Target"]["properties"]["label"]["description"] == "The segment's label in the PACS."
     assert schema["$defs"]["Target"]["properties"]["prompt"]["discriminator"]["propertyName"] == "kind"
