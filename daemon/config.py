@@ -163,7 +163,7 @@ class ResultSettings(Section):
     series_description: Annotated[str, Field(min_length=1, max_length=64)] = "AI result, not for diagnosis"
     """The rule's name follows it."""
     manufacturer: Annotated[str, Field(min_length=1, max_length=64)] = "medsam2d"
-    content_creator_name: Annotated[str, Field(min_length=1, max_length=64)] = "medsam2d"
+    content_creator_name: Annotated[str, Field(min_length=1, max_length=64)] = "medsam2d^automatic"
     """A DICOM person name: family^given."""
     device_serial_number: Annotated[str, Field(min_length=1, max_length=64)] = "1"
 

@@ -38,6 +38,8 @@ EQUIPMENT_KEYWORDS = (
     "InstitutionAddress", "InstitutionalDepartmentName",
 )  # fmt: skip
 
+DEIDENTIFICATION_KEYWORDS = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
+
 LOSSY_KEYWORDS = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 _STAND_IN_ROOT = "2.25"
@@ -90,6 +92,9 @@ def carry_source_attributes(dataset: Dataset, headers: SourceHeaders, identity: 
     for keyword in CARRIED_KEYWORDS:
         if keyword in source:
             dataset.add(source[keyword])
+    if dataset.get("PatientIdentityRemoved") == "YES" and not any(dataset.get(keyword) for keyword in DEIDENTIFICATION_KEYWORDS):
+        # One of them is required then (PS3.3 C.7.1.1, Type 1C); a source that leaves both out must not make a result invalid.
+        dataset.DeidentificationMethod = "Not stated by the source"
     dataset.PositionReferenceIndicator = source.get("PositionReferenceIndicator") or ""
     if dataset.FrameOfReferenceUID == _STAND_IN_FRAME_OF_REFERENCE:
         # Without one in the source, the frames hold pixel for pixel by their derivation references (PS3.3 A.51.5.1).

@@ -17,17 +17,23 @@ from daemon.summary import Summary, summary
 
 def show_status(settings: Config, *, as_json: bool) -> None:
     """Print the state of the store. Raises `ConfigError` where none has been made yet."""
+    seen, accounts = read_status(settings)
+    typer.echo(as_one_line(seen, accounts) if as_json else _text(seen, accounts))
+
+
+def read_status(settings: Config) -> tuple[Summary, Ledger]:
+    """Return the store's summary and ledger. Raises `ConfigError` where none has been made yet."""
     if settings.store.url is None and not settings.folders.state.exists():
         raise ConfigError(f"{settings.folders.state}: no store there yet; start the service once, or correct `folders.state`")
     store = open_store(settings.store_url, system_clock)
     try:
-        seen, accounts = summary(store), ledger(store)
+        return summary(store), ledger(store)
     finally:
         store.close()
-    typer.echo(_json(seen, accounts) if as_json else _text(seen, accounts))
 
 
-def _json(seen: Summary, accounts: Ledger) -> str:
+def as_one_line(seen: Summary, accounts: Ledger) -> str:
+    """Return what `medsam2d status --json` prints."""
     errors = [{**asdict(error), "at": error.at.isoformat()} for error in seen.last_errors]
     return json.dumps(
         {

@@ -17,6 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon.commands.status import as_one_line, read_status
+from daemon.config import load_config
+
 LIMIT_SECONDS = 240.0
 
 
@@ -58,9 +61,8 @@ class Site:
         return sorted(path for path in self.archive.iterdir() if path.is_file())
 
     def status(self) -> dict[str, object]:
-        """What `medsam2d status --json` says."""
-        done = run([*MEDSAM2D, "status", "--json", "--config", str(self.config)])
-        loaded: dict[str, object] = json.loads(done.stdout)
+        """What `medsam2d status --json` prints, without a process for each look."""
+        loaded: dict[str, object] = json.loads(as_one_line(*read_status(load_config(self.config))))
         return loaded
 
 

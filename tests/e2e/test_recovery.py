@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pydicom
 import pytest
 
-from dicom_io.synthesis import SyntheticStudy, write_ct_series
-from model.training.phantoms import demo_phantom
 from tests.e2e.harness import Site, make_site, need, serving, storescp, storescu, wait_until
-from tests.e2e.rules_for_tests import CT_BOX
-
-
-def phantom_study(folder: Path) -> Sequence[Path]:
-    """A phantom CT series on disk."""
-    phantom = demo_phantom(3)
-    kji_to_xyz = np.zeros((4, 4))
-    kji_to_xyz[2, 0], kji_to_xyz[1, 1], kji_to_xyz[0, 2], kji_to_xyz[3, 3] = *phantom.spacing_mm, 1.0
-    return write_ct_series(folder, phantom.voxels_hu, kji_to_xyz, SyntheticStudy())
+from tests.e2e.studies import CT_BOX, phantom_study
 
 
 def jobs(site: Site) -> dict[str, int]:

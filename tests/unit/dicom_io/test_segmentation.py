@@ -232,3 +232,11 @@ def test_a_source_without_frame_of_reference_gives_a_result_without_one(tmp_path
 def test_a_segment_that_dicom_cannot_write_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"expected .*, got"):
         replace(KIDNEY, **change)  # type: ignore[arg-type]
+
+
+def test_a_source_that_hides_how_it_was_made_anonymous_still_gives_a_valid_result(tmp_path: Path) -> None:
+    volume = write_volume(tmp_path)
+    _change(volume, lambda image: setattr(image, "PatientIdentityRemoved", "YES"))
+    read = _read(write_segmentation(volume, MASKS, SEGMENTS, IDENTITY))
+    assert read.PatientIdentityRemoved == "YES"
+    assert read.DeidentificationMethod == "Not stated by the source"

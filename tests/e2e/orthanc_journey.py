@@ -1,0 +1,72 @@
+"""A phantom study through the service to Orthanc, in a network of its own that has no interface but loopback.
+
+Run as `unshare -rn sh -c "ip link set lo up && python -m tests.e2e.orthanc_journey FOLDER"`; prints what Orthanc holds afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.harness import Site, free_port, make_site, serving, storescu, wait_until
+from tests.e2e.studies import CT_BOX, phantom_study
+
+
+def main(folder: Path) -> None:
+    """Send, wait, ask Orthanc, print."""
+    site = make_site(folder / "site", CT_BOX)
+    http = free_port()
+    settings = folder / "orthanc.json"
+    settings.write_text(
+        json.dumps(
+            {
+                "Name": "Archive",
+                "StorageDirectory": str(folder / "orthanc"),
+                "IndexDirectory": str(folder / "orthanc"),
+                "DicomAet": "ARCHIVE",
+                "DicomPort": site.archive_port,
+                "HttpPort": http,
+                "RemoteAccessAllowed": False,
+                "AuthenticationEnabled": False,
+            }
+        )
+    )
+    phantom_study(folder / "study")
+    with (folder / "orthanc.log").open("w") as log:
+        orthanc = subprocess.Popen(["Orthanc", str(settings)], stdout=log, stderr=log)
+        try:
+            wait_until(lambda: ask(http, "/system") is not None, "Orthanc to answer", 60)
+            sys.stdout.write(json.dumps(journey(site, folder, http)) + "\n")
+        finally:
+            orthanc.terminate()
+            orthanc.wait(60)
+
+
+def journey(site: Site, folder: Path, http: int) -> dict[str, object]:
+    """What Orthanc holds after one study went through the service."""
+    with serving(site):
+        assert storescu(site, folder / "study").returncode == 0
+        wait_until(lambda: site.status()["jobs"] == {"DELIVERED": 1}, "the delivery to Orthanc")
+        jobs = site.status()["jobs"]
+    instances = ask(http, "/instances")
+    with urllib.request.urlopen(f"http://127.0.0.1:{http}/instances/{instances[0]}/preview", timeout=20) as answer:
+        preview = answer.status
+    tags = ask(http, f"/instances/{instances[0]}/simplified-tags")
+    return {"modality": tags["Modality"], "instances": len(instances), "preview": preview, "jobs": jobs}
+
+
+def ask(port: int, path: str) -> Any:
+    """What Orthanc's REST interface answers, or None while it does not."""
+    with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+        return json.load(answer)
+    return None
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,129 @@
+"""A real study goes in by DCMTK's storescu and comes back as a SEG that other people's readers place alike."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dicom_io.segmentation_check import place_frames
+from dicom_io.segmentation_reader import read_segmentation
+from dicom_io.series import read_series
+from tests.e2e.harness import MEDSAM2D, Site, make_site, need, run, serving, storescp, storescu, wait_until
+from tests.e2e.readers import dcentvfy_errors, dciodvfy_errors, dcmqi_masks, on_grid, tool
+from tests.e2e.studies import CT_BOX, NOTHING_MATCHES, chest_ct, jpeg_2000_ct, phantom_study
+
+TOLERANCE_MM = 1e-2
+"""Positions are written with as many decimals as a DS allows."""
+
+STUDIES: dict[str, tuple[Callable[[Path, Path], None], tuple[str, ...]]] = {
+    "chest CT of 134 slices": (chest_ct, ()),
+    "JPEG 2000 CT of 20 slices": (jpeg_2000_ct, ("-xv",)),
+}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_real_series_comes_back_as_a_seg_that_independent_readers_place_alike(shared_folder: Path, tmp_path: Path, study: str) -> None:
+    need("storescu", "storescp", "dciodvfy", "dcentvfy")
+    tool("segimage2itkimage")
+    make_study, options = STUDIES[study]
+    make_study(shared_folder, tmp_path)
+    images = sorted((tmp_path / "images").iterdir())
+    site = make_site(tmp_path, CT_BOX)
+    with storescp(site), serving(site):
+        assert storescu(site, tmp_path / "images", *options).returncode == 0
+        wait_until(lambda: bool(site.results()) and jobs(site).get("DELIVERED") == 1, "the SEG to be delivered")
+    (seg,) = site.results()
+    assert dciodvfy_errors(seg) == []
+    assert dcentvfy_errors([*images, seg]) == []
+    series = read_series(images)
+    shape = (len(series.frames), *series.shape)
+    read = read_segmentation(seg)
+    own = np.zeros(shape, np.bool_)
+    for k, pixels in zip(place_frames(read, series.affine), read.masks, strict=True):
+        assert k is not None
+        own[k] |= pixels
+    (tmp_path / "dcmqi").mkdir()
+    (placed,) = dcmqi_masks(seg, tmp_path / "dcmqi").values()
+    assert (on_grid(placed, series.affine, shape, TOLERANCE_MM) == own).all()
+    assert (meant_mask(site, tmp_path, shape) == own).all()
+
+
+def meant_mask(site: Site, folder: Path, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """What the pipeline makes of the same files without the network."""
+    out = folder / "segmented"
+    run(
+        [
+            *MEDSAM2D,
+            "segment",
+            str(folder / "images"),
+            "--rules",
+            str(site.folder / "rules.yaml"),
+            "--out",
+            str(out),
+            "--config",
+            str(site.config),
+        ]
+    )
+    (seg,) = out.glob("*.dcm")
+    read = read_segmentation(seg)
+    mask = np.zeros(shape, np.bool_)
+    affine = read_series(sorted((folder / "images").iterdir())).affine
+    for k, pixels in zip(place_frames(read, affine), read.masks, strict=True):
+        assert k is not None
+        mask[k] |= pixels
+    return mask
+
+
+def test_orthanc_accepts_the_seg_and_shows_a_picture_of_it(tmp_path: Path) -> None:
+    need("Orthanc", "storescu", "unshare", "ip")
+    # Orthanc's DICOM port listens on every interface: it runs where there is no interface but loopback.
+    inside = f"ip link set lo up && exec {sys.executable} -m tests.e2e.orthanc_journey {tmp_path}"
+    done = subprocess.run(["unshare", "-rn", "sh", "-c", inside], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == {"modality": "SEG", "instances": 1, "preview": 200, "jobs": {"DELIVERED": 1}}
+
+
+def test_a_series_that_no_rule_matches_is_skipped_with_the_reason_and_accounted_for(tmp_path: Path) -> None:
+    need("storescu")
+    site = make_site(tmp_path, NOTHING_MATCHES)
+    phantom_study(tmp_path / "study")
+    with serving(site):
+        assert storescu(site, tmp_path / "study").returncode == 0
+        wait_until(lambda: jobs(site).get("SKIPPED") == 1, "the series to be skipped")
+        listed = run([*MEDSAM2D, "jobs", "list", "--json", "--config", str(site.config)]).stdout
+        ledger = site.status()["ledger"]
+    assert "expected 'MR', got 'CT'" in listed
+    assert isinstance(ledger, dict)
+    assert (ledger["skipped"], ledger["balanced"]) == (32, True)
+
+
+def test_a_result_waits_for_a_destination_that_is_down_and_is_delivered_when_it_comes_up(tmp_path: Path) -> None:
+    need("storescu", "storescp")
+    site = make_site(tmp_path, CT_BOX)
+    phantom_study(tmp_path / "study")
+    with serving(site):
+        assert storescu(site, tmp_path / "study").returncode == 0
+        wait_until(lambda: bool(errors(site)), "the first failed delivery")
+        assert errors(site)[0]["code"] == "peer-unreachable"
+        with storescp(site):
+            wait_until(lambda: jobs(site).get("DELIVERED") == 1, "the delivery")
+    assert len(site.results()) == 1
+
+
+def jobs(site: Site) -> dict[str, int]:
+    found = site.status()["jobs"]
+    assert isinstance(found, dict)
+    return found
+
+
+def errors(site: Site) -> list[dict[str, object]]:
+    found = site.status()["last_errors"]
+    assert isinstance(found, list)
+    return found
