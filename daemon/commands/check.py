@@ -18,7 +18,6 @@ from daemon.clock import system_clock
 from daemon.commands.common import find_config, load_settings
 from daemon.config import Config
 from daemon.errors import FORESEEN, ConfigError, Fault, classify
-from daemon.models import choose_device
 from daemon.roles import checked_rules, destination_of
 from daemon.store import open_store
 from daemon.version import version
@@ -64,7 +63,7 @@ def _questions(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "rules", lambda: f"{len(checked_rules(settings).rules)} rules, every destination and weights name known"
     for name, entry in book_of(settings).entries.items():
         yield f"weights {name}", partial(_weights, entry)
-    yield "device", lambda: f"{settings.worker.device}: {choose_device(settings.worker.device)}"
+    yield "device", lambda: _device(settings)
     yield "folders", lambda: _folders(settings)
     yield "store", lambda: _store(settings)
     yield "port", lambda: _port(settings)
@@ -96,6 +95,12 @@ def _configuration(config: Path | None, loaded: list[Config]) -> str:
 
 def _weights(entry: WeightsEntry) -> str:
     return f"sha256 {verify(entry)[:16]}..., {entry.licence}"
+
+
+def _device(settings: Config) -> str:
+    from daemon.models import choose_device  # torch loads only for the commands that need it
+
+    return f"{settings.worker.device}: {choose_device(settings.worker.device)}"
 
 
 def _folders(settings: Config) -> str:
