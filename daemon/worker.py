@@ -47,7 +47,8 @@ class Worker:
     alive: Callable[[], None]
     """Told at every heartbeat that the work makes progress."""
     stop: threading.Event
-    """Set when this process is to end: the running job gets `DRAIN_SECONDS` to end before it is handed back."""
+    """Set when this process is to end: the running job gets `drain_seconds` to end before it is handed back."""
+    drain_seconds: float = DRAIN_SECONDS
     _stop_seen: float | None = None
 
     def work_once(self) -> bool:
@@ -134,7 +135,7 @@ class Worker:
             self._stop_seen = None
             return
         self._stop_seen = self._stop_seen or time.monotonic()
-        if time.monotonic() - self._stop_seen > DRAIN_SECONDS and done < total:
+        if time.monotonic() - self._stop_seen > self.drain_seconds and done < total:
             raise Stopping
 
     @contextmanager
