@@ -10,7 +10,12 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 TORCH_VERSION := 2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint types check bench clean help
+# Waiting OpenMP threads yield their core; spinning ones make everything several times slower on a busy machine.
+export OMP_WAIT_POLICY := PASSIVE
+
+MAKEFLAGS += --no-print-directory
+
+.PHONY: demo test lint types check clean help
 
 help:
 	@echo "make demo   send a phantom study through the daemon, print Dice and the overlay's place"
