@@ -13,6 +13,7 @@ from daemon.child import Life, repeat
 from daemon.clock import system_clock
 from daemon.config import Config, check_references
 from daemon.delivery import deliver_once
+from daemon.errors import ConfigError
 from daemon.receiver import Receiver
 from daemon.spool import Spool
 from daemon.store import Backoff, JobState, Results, Store, StoreSettings, process_is_alive, this_process
@@ -102,6 +103,11 @@ def deliver(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     destinations = {name: destination_of(settings, name) for name in settings.destinations}
 
     def send(name: str, paths: Sequence[Path]) -> tuple[SendResult, ...]:
+        if name not in destinations:
+            known = ", ".join(destinations) or "none"
+            raise ConfigError(
+                f"destination {name!r}: results wait for it, but the configuration knows only {known}; add it again or cancel"
+            )
         return store(destinations[name], paths)
 
     sender = this_process("delivery")

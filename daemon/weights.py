@@ -50,7 +50,7 @@ class WeightsBook:
         known = ", ".join(sorted(self.entries)) or "none"
         raise UnknownWeights(
             f"weights {name!r}: no such name (known: {known}); add it under `weights:` in the configuration "
-            f"or run `medsam2d weights install FILE --name {name}`"
+            f"or run `medsam2d weights install FILE --name {name}`; `segment` also takes the path of an existing file"
         )
 
 

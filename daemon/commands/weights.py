@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from daemon.audit import open_audit
 from daemon.commands.common import ConfigOption, JsonOption, load_settings
@@ -25,12 +23,12 @@ def list_weights(config: ConfigOption = None, as_json: JsonOption = False) -> No
     if as_json:
         typer.echo(json.dumps([{**vars(entry), "file": str(entry.file)} for entry in entries]))
         return
-    table = Table("name", "from", "licence", "intended use", "SHA-256", "file")
     for entry in entries:
-        table.add_row(
-            entry.name, entry.source, entry.licence, entry.intended_use, (entry.sha256 or "trusted without")[:16], str(entry.file)
-        )
-    Console().print(table)
+        typer.echo(f"{entry.name} ({entry.source})")
+        typer.echo(f"  licence       {entry.licence}")
+        typer.echo(f"  intended use  {entry.intended_use}")
+        typer.echo(f"  sha256        {entry.sha256 or 'none recorded: the file is trusted as it is'}")
+        typer.echo(f"  file          {entry.file}")
 
 
 @app.command(name="verify")
