@@ -10,6 +10,7 @@ from daemon.audit import open_audit
 from daemon.child import Life
 from daemon.clock import system_clock
 from daemon.commands.common import find_config, load_settings
+from daemon.errors import ConfigError
 from daemon.logs import configure_logging
 from daemon.roles import ROLES, checked_rules, store_settings
 from daemon.store import open_store
@@ -26,7 +27,7 @@ def run_service(config: Path | None) -> int:
     configure_logging(settings.logging.level, "serve")
     checked_rules(settings)
     verify(book_of(settings).find(settings.worker.default_weights))
-    settings.folders.state.mkdir(parents=True, exist_ok=True)
+    _make_state(settings.folders.state)
     open_store(settings.store_url, system_clock, store_settings(settings)).close()
     audit = open_audit(settings.folders.audit)
     audit.application_started()
@@ -57,3 +58,12 @@ def run_role(role: str, config: Path | None, *, supervised: bool) -> None:
         ROLES[role](settings, store, open_audit(settings.folders.audit), life)
     finally:
         store.close()
+
+
+def _make_state(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be made ({error.strerror}); set `folders.state` to a folder that this user may write"
+        ) from error
