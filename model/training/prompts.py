@@ -1,0 +1,67 @@
+"""Simulated prompts for training: jittered boxes, clicks, and clicks that correct an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.medsam2 import DecoderPrompts
+from model.prompt_encoder import LABEL_BOX_BOTTOM_RIGHT, LABEL_BOX_TOP_LEFT, LABEL_NEGATIVE, LABEL_POSITIVE
+from model.training.baselines import box_of
+
+Masks = Sequence[NDArray[np.bool_]]
+"""One (row, column) bool mask a clip, at the network's image size."""
+
+
+def box_prompts(masks: Masks, rng: np.random.Generator, *, jitter: float = 0.1) -> DecoderPrompts:
+    """The box of each mask; each side moves by a normal share `jitter` of the box's size, on half of the boxes."""
+    corners = []
+    for mask in masks:
+        left, top, right, bottom = box_of(mask)
+        size = np.array([right - left + 1, bottom - top + 1, right - left + 1, bottom - top + 1])
+        moved = np.array([left, top, right, bottom]) + (rng.random() < 0.5) * np.clip(rng.normal(0, jitter, 4), -0.2, 0.2) * size
+        limit = np.array([mask.shape[1], mask.shape[0]] * 2) - 1
+        corners.append(np.clip(np.round(moved), 0, limit).reshape(2, 2))
+    return _prompts(corners, [[LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT]] * len(corners))
+
+
+def click_prompts(masks: Masks, rng: np.random.Generator) -> DecoderPrompts:
+    """One positive click inside each mask."""
+    points = [_pixel_of(mask, rng)[None] for mask in masks]
+    return _prompts(points, [[LABEL_POSITIVE]] * len(points))
+
+
+def with_corrections(prompts: DecoderPrompts, answer: torch.Tensor, masks: Masks, rng: np.random.Generator) -> DecoderPrompts:
+    """`prompts` with one click in each answer's error region, and the answer fed back as inference does.
+
+    answer (B, 1, S/4, S/4) low-resolution logits. An answer without error gets a positive click inside the mask.
+    """
+    size = masks[0].shape
+    full = torch.nn.functional.interpolate(answer.detach().float(), size=size, mode="bilinear", align_corners=False)[:, 0]
+    points, labels = [], []
+    for predicted, mask in zip((full > 0).numpy(), masks, strict=True):
+        missed, excess = mask & ~predicted, predicted & ~mask
+        negative = rng.random() * (missed.sum() + excess.sum()) < excess.sum()
+        region = excess if negative else missed
+        points.append(_pixel_of(region if region.any() else mask, rng)[None])
+        labels.append([LABEL_NEGATIVE if negative else LABEL_POSITIVE])
+    clicks = _prompts(points, labels)
+    return DecoderPrompts(
+        points=torch.cat((prompts.points, clicks.points), dim=1),
+        labels=torch.cat((prompts.labels, clicks.labels), dim=1),
+        mask_logits=answer.detach().float().clamp(-32, 32),
+    )
+
+
+def _pixel_of(region: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
+    """A random (x, y) of a region that is not empty."""
+    rows, columns = np.nonzero(region)
+    chosen = int(rng.integers(rows.size))
+    return np.array([columns[chosen], rows[chosen]], dtype=np.float64)
+
+
+def _prompts(points: Sequence[NDArray[np.float64]], labels: Sequence[Sequence[int]]) -> DecoderPrompts:
+    return DecoderPrompts(points=torch.from_numpy(np.stack(points).astype(np.float32)), labels=torch.tensor(labels, dtype=torch.int64))
