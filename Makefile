@@ -50,7 +50,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 		$(BIN)/pip install --quiet "torch==$(TORCH_VERSION)+cpu" 2>/dev/null || \
 		$(BIN)/pip install --quiet "torch==$(TORCH_VERSION)+cpu" --extra-index-url $(TORCH_CPU_INDEX); \
 	fi
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@# setuptools warns every editable install of top-level packages, at length; the names are checked by `medsam2d check`.
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	@for tool in storescu dciodvfy Orthanc; do command -v $$tool >/dev/null 2>&1 || \
 		echo "optional: $$tool not found, its tests will skip (apt-get install dcmtk dicom3tools orthanc)"; done
 	touch $@

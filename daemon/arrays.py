@@ -77,7 +77,7 @@ def write_arrays(path: Path, result: SegmentationResult, source: ArrayInput) -> 
     for item in result.objects:
         labels[item.mask] = item.object_id
     image = SimpleITK.GetImageFromArray(labels)
-    image.CopyInformation(source.image)  # type: ignore[no-untyped-call]  # SimpleITK has partial annotations
+    image.CopyInformation(source.image)
     SimpleITK.WriteImage(image, str(path), useCompression=True)
 
 

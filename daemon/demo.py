@@ -29,6 +29,7 @@ from dicom_io.segmentation_reader import ReadSegmentation, read_segmentation
 from dicom_io.sender import Destination, store
 from dicom_io.synthesis import SyntheticStudy, write_ct_series
 from model.training.baselines import extruded_box, threshold_in_body
+from model.training.overlap import dice
 from model.training.phantoms import Phantom, demo_phantom, prompt_frame
 
 SEED = 3
@@ -119,25 +120,19 @@ def _score(
     )
     baselines = {
         name: {
-            "extruded_box": dice(extruded_box(mask, frames[name]), mask),
-            "threshold": dice(threshold_in_body(phantom.voxels_hu, mask, frames[name]), mask),
+            "extruded_box": round(dice(extruded_box(mask, frames[name]), mask), 4),
+            "threshold": round(dice(threshold_in_body(phantom.voxels_hu, mask, frames[name]), mask), 4),
         }
         for name, mask in phantom.masks.items()
     }
     return DemoReport(
         delivered=True,
-        dice={name: dice(masks[name], mask) for name, mask in phantom.masks.items()},
+        dice={name: round(dice(masks[name], mask), 4) for name, mask in phantom.masks.items()},
         baselines=baselines,
         seconds={name: round(value, 3) for name, value in seconds.items()},
         seg=str(seg),
         overlay=str(overlay),
     )
-
-
-def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Return 2 |A and B| / (|A| + |B|), 1.0 for two empty masks; arrays of one shape."""
-    total = int(found.sum()) + int(truth.sum())
-    return 1.0 if total == 0 else round(2.0 * int((found & truth).sum()) / total, 4)
 
 
 Value = TypeVar("Value")

@@ -50,7 +50,7 @@ class PlaneGeometry:
         return float(np.dot(self.normal, np.asarray(self.position_mm, np.float64)))
 
 
-def affine_from_planes(first: PlaneGeometry, slice_step_mm: Sequence[float]) -> Float64:
+def affine_from_planes(first: PlaneGeometry, slice_step_mm: Sequence[float] | Float64) -> Float64:
     """Return the 4x4 float64 matrix (k, j, i, 1) -> (x, y, z, 1) in LPS millimetres (PS3.3 equation C.7.6.2.1-1).
 
     `slice_step_mm` is the LPS vector from the first pixel of slice k to that of slice k + 1.

@@ -14,6 +14,7 @@ from model.prompt import BoxPrompt
 from model.segmenter import Segmenter
 from model.training.bank import ABDOMEN_WINDOW_HU
 from model.training.baselines import box_of, extruded_box, threshold_in_body, threshold_in_box
+from model.training.overlap import dice
 from model.training.phantoms import Phantom, prompt_frame
 
 
@@ -29,12 +30,6 @@ class OrganScore:
     extruded_box: float
     threshold_in_body: float
     threshold_in_box: float
-
-
-def dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """2 |A and B| / (|A| + |B|), 1.0 when both are empty; any shape."""
-    total = int(mask.sum()) + int(truth.sum())
-    return 1.0 if total == 0 else 2.0 * float((mask & truth).sum()) / total
 
 
 def box_prompt(mask: NDArray[np.bool_], object_id: int) -> BoxPrompt:

@@ -27,6 +27,9 @@ CROWDED = 3
 DEMO_BASELINE_LIMIT = 0.57
 """Dice that no baseline may exceed on a demo organ: an easier draw is discarded and the next one taken."""
 
+PLACES_BEFORE_A_NEW_START, MOST_PLACES = 400, 8000
+"""Places tried for the organs of one phantom before all are taken away again, and before it is given up."""
+
 AIR_HU, FAT_HU, MUSCLE_HU = -1000.0, -100.0, 50.0
 RIM_WIDTH = 0.02
 """Depth to which the faint rim of a tissue reaches, fraction of the half width: about two pixels of 192."""
@@ -118,7 +121,11 @@ def _place_organs(
     organs: list[_Tissue] = []
     depths: list[Floats] = []
     taken = np.zeros(shape, dtype=bool)
-    while len(organs) < count:
+    for attempt in range(1, MOST_PLACES + 1):
+        if len(organs) == count:
+            break
+        if attempt % PLACES_BEFORE_A_NEW_START == 0:  # the first organs may leave no room for the last
+            organs, depths, taken = [], [], np.zeros(shape, dtype=bool)
         blob = draw_blob(rng, major=(smallest, largest), half_height=(0.45, 0.8))
         angle, distance = rng.uniform(0, 2 * np.pi), 0.6 * np.sqrt(rng.uniform(0, 1))
         blob = blob.moved(x=distance * np.cos(angle) * 0.95, y=distance * np.sin(angle) * 0.8)
@@ -130,6 +137,9 @@ def _place_organs(
             taken |= inside
         else:
             largest = max(smallest + 0.03, largest - 0.005)
+    if len(organs) < count:
+        msg = f"expected room for {count} organs in {shape} within {MOST_PLACES} places, found {len(organs)}: ask for fewer or smaller ones"
+        raise ValueError(msg)
     return organs, depths
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,7 +66,7 @@ def test_a_child_that_dies_is_started_again_after_a_pause_that_doubles() -> None
     made, _ = supervisor({"worker": FRAIL}, fakes.now)
     made.begin()
     child = made.children["worker"]
-    pauses = []
+    pauses: list[float] = []
     for _ in range(3):
         made.step()
         assert child.process is not None
@@ -104,7 +104,7 @@ def test_a_child_at_a_terminal_says_that_it_is_ready_but_not_that_it_lives(capsy
 
 def test_a_passing_fault_of_the_database_pauses_a_loop_and_does_not_end_it() -> None:
     life = Life(supervised=False)
-    outcomes = iter([Transient("database is locked"), True, False])
+    outcomes: Iterator[bool | Transient] = iter([Transient("database is locked"), True, False])
 
     def work() -> bool:
         outcome = next(outcomes, None)

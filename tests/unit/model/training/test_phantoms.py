@@ -7,7 +7,7 @@ import pytest
 
 from model.training.bank import open_bank
 from model.training.baselines import best_window, box_of, extruded_box, threshold_in_body
-from model.training.evaluate import dice
+from model.training.overlap import dice
 from model.training.phantoms import (
     DEMO_SEEDS,
     DEMO_TARGETS,
