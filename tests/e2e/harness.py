@@ -133,8 +133,8 @@ class Running:
 
 
 @contextmanager
-def serving(site: Site) -> Iterator[Running]:
-    """The service, ready; ended by its process group when the block is left."""
+def serving(site: Site, **environment: str) -> Iterator[Running]:
+    """The service, ready; ended by its process group when the block is left. `environment` is added to this process' own."""
     log = site.folder / "service.log"
     with log.open("a") as stream:
         process = subprocess.Popen(
@@ -143,6 +143,7 @@ def serving(site: Site) -> Iterator[Running]:
             stderr=stream,
             text=True,
             start_new_session=True,
+            env={**os.environ, **environment},
         )
         assert process.stdout is not None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -102,6 +103,25 @@ def test_a_series_that_no_rule_matches_is_skipped_with_the_reason_and_accounted_
     assert "expected 'MR', got 'CT'" in listed
     assert isinstance(ledger, dict)
     assert (ledger["skipped"], ledger["balanced"]) == (32, True)
+
+
+def test_rules_that_changed_are_read_anew_without_a_restart_and_a_released_job_meets_them(tmp_path: Path) -> None:
+    need("storescu", "storescp")
+    site = make_site(tmp_path, NOTHING_MATCHES)
+    phantom_study(tmp_path / "study")
+    with storescp(site), serving(site) as service:
+        assert storescu(site, tmp_path / "study").returncode == 0
+        wait_until(lambda: jobs(site).get("SKIPPED") == 1, "the series to be skipped")
+        (site.folder / "rules.yaml").write_text("rules: [")
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the rules stay as they were" in service.log.read_text(), "the faulty rules to be refused")
+        (site.folder / "rules.yaml").write_text(CT_BOX)
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "rules read anew: 1" in service.log.read_text(), "the new rules")
+        run([*MEDSAM2D, "jobs", "release", "1", "--config", str(site.config)])
+        wait_until(lambda: jobs(site).get("DELIVERED") == 1, "the delivery")
+    assert len(site.results()) == 1
+    assert "the chain is whole" in run([*MEDSAM2D, "audit", "verify", "--config", str(site.config)]).stdout
 
 
 def test_a_result_waits_for_a_destination_that_is_down_and_is_delivered_when_it_comes_up(tmp_path: Path) -> None:
