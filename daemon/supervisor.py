@@ -124,7 +124,7 @@ class Supervisor:
             notify("READY=1", "STATUS=receiving")
             self.on_ready()
         interval = watchdog_interval_seconds()
-        if interval is None or self.now() - self._fed_at < interval / 2:
+        if not self._announced or interval is None or self.now() - self._fed_at < interval / 2:
             return
         heard = all(child.running() and self.now() - child.heard_at < SILENCE_LIMIT_SECONDS for child in self.children.values())
         if heard:

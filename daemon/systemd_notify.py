@@ -9,16 +9,26 @@ import os
 import socket
 
 
+SEND_LIMIT_SECONDS = 1.0
+
+
 def notify(*lines: str) -> bool:
-    """Send lines such as `READY=1` or `STATUS=...`; return whether a service manager was there to hear it."""
+    """Send lines such as `READY=1` or `STATUS=...`; return whether a service manager heard them.
+
+    A manager that does not listen never holds the service up: what cannot be sent within a second is dropped.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return False
     if address.startswith("@"):  # an abstract socket is spelled with a leading NUL byte
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.connect(address)
-        channel.sendall("\n".join(lines).encode())
+        channel.settimeout(SEND_LIMIT_SECONDS)
+        try:
+            channel.connect(address)
+            channel.sendall("\n".join(lines).encode())
+        except OSError:
+            return False
     return True
 
 

@@ -48,3 +48,8 @@ def test_the_watchdog_is_fed_at_half_of_its_limit_and_only_by_the_process_it_nam
     assert watchdog_interval_seconds() == 60.0
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid() + 1))
     assert watchdog_interval_seconds() is None
+
+
+def test_a_manager_that_does_not_read_never_holds_the_service_up(manager: socket.socket) -> None:
+    # The kernel queues a few datagrams and then lets senders wait.
+    assert any(not notify("WATCHDOG=1") for _ in range(5000))
