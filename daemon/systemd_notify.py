@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 
-
 SEND_LIMIT_SECONDS = 1.0
 
 
