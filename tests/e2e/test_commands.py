@@ -12,6 +12,7 @@ import torch
 from model.config import MedSAM2Config
 from model.medsam2 import MedSAM2
 from tests.e2e.harness import MEDSAM2D, run
+from tests.e2e.studies import CT_BOX, phantom_study
 from tests.model.golden_weights import golden_state
 
 
@@ -51,6 +52,18 @@ def test_the_reference_switch_gives_the_stored_logits_of_the_reference(shared_fo
                 expected, got = stored[f"{prefix}video_logits"][index], out[name][:, k]
                 assert np.abs(got - expected).max() <= (1e-3 if k == frame else 0.1)
                 assert ((got > 0) != (expected > 0)).sum(axis=(1, 2)).max() <= 2
+
+
+def test_a_rerun_on_the_same_files_gives_the_same_bytes_and_another_box_another_object(tmp_path: Path) -> None:
+    phantom_study(tmp_path / "study")
+    (tmp_path / "rules.yaml").write_text(CT_BOX)
+    command = [*MEDSAM2D, "segment", str(tmp_path / "study"), "--rules", str(tmp_path / "rules.yaml")]
+    for out, extra in (("first", []), ("second", []), ("boxed", ["--box", "16,60,60,120,120"])):
+        run([*command, "--out", str(tmp_path / out), *extra])
+    (first,), (second,), (boxed,) = (list((tmp_path / out).glob("*.dcm")) for out in ("first", "second", "boxed"))
+    assert first.name == second.name
+    assert first.read_bytes() == second.read_bytes()
+    assert boxed.name != first.name
 
 
 @pytest.mark.parametrize(
