@@ -12,8 +12,10 @@ Objects count from 1 in that order; `masks` (N, D, H, W) uint8 in the result fol
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from daemon.windowing import percentile_bounds, to_frames
 from dicom_io.errors import RejectedInput
-from model.prompt import BoxPrompt, MaskPrompt, PointPrompt, Prompt
+from model.prompt import BoxPrompt, MaskPrompt, PointPrompt, Prompt, check_prompts
 from model.result import SegmentationResult
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -55,7 +57,10 @@ def read_arrays(path: Path, window: tuple[float, float] | None) -> ArrayInput:
     """
     if path.suffix == ".npz":
         return _read_npz(path)
-    image = SimpleITK.ReadImage(str(path))
+    try:
+        image = SimpleITK.ReadImage(str(path))
+    except RuntimeError as error:
+        raise RejectedArrays(f"{path.name}: not a readable NIfTI or NRRD image; is the file whole? ({_last_line(error)})") from error
     voxels = SimpleITK.GetArrayFromImage(image).astype(np.float32)  # (k, j, i)
     if voxels.ndim != 3:
         raise RejectedArrays(f"{path.name}: expected a 3-D image with one value a voxel, got an array of shape {voxels.shape}")
@@ -92,12 +97,21 @@ def _read_npz(path: Path) -> ArrayInput:
     frames = arrays["imgs"]
     if frames.ndim != 3 or frames.dtype != np.uint8:
         raise RejectedArrays(f"{path.name}: imgs: expected (D, H, W) uint8, got {frames.shape} {frames.dtype}")
+    try:
+        prompts = _prompts(arrays, frames.shape)
+        if prompts:
+            check_prompts(prompts, len(frames), (frames.shape[1], frames.shape[2]))
+    except ValueError as error:
+        raise RejectedArrays(f"{path.name}: {error}") from error
+    return ArrayInput(frames=frames, prompts=prompts, image=None)
+
+
+def _prompts(arrays: Mapping[str, NDArray[Any]], shape: tuple[int, ...]) -> tuple[Prompt, ...]:
     boxes = _boxes(arrays.get("boxes", np.empty((0, 5))))
     points = _points(arrays.get("points", np.empty((0, 4))), first_object=len(boxes) + 1)
-    prompts: tuple[BoxPrompt | PointPrompt, ...] = (*boxes, *points)
-    taken = max((prompt.object_id for prompt in prompts), default=0)
-    masks = _masks(arrays.get("masks", np.empty((0, *frames.shape))), frames.shape, first_object=taken + 1)
-    return ArrayInput(frames=frames, prompts=(*boxes, *points, *masks), image=None)
+    drawn: tuple[BoxPrompt | PointPrompt, ...] = (*boxes, *points)
+    taken = max((prompt.object_id for prompt in drawn), default=0)
+    return (*drawn, *_masks(arrays.get("masks", np.empty((0, *shape))), shape, first_object=taken + 1))
 
 
 def _boxes(rows: NDArray[np.float64]) -> tuple[BoxPrompt, ...]:
@@ -158,3 +172,8 @@ def _kept(logits: NDArray[np.float32] | None) -> NDArray[np.float32]:
     if logits is None:
         raise ValueError("logits: expected them kept for every object, got none")
     return logits
+
+
+def _last_line(error: RuntimeError) -> str:
+    """What ITK says at the end of its many lines."""
+    return str(error).strip().splitlines()[-1]

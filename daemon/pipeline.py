@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from daemon.errors import ConfigError
 from daemon.inference import SegmentedObjects, segment_objects
 from daemon.provenance import Provenance, identify
 from daemon.request import SeriesRequest
@@ -84,6 +85,10 @@ def segment_series(request: SeriesRequest, tools: Tools) -> Skipped | Segmented:
 
 
 def _prompts(plan: Plan, volume: Volume, boxes: Sequence[BoxPrompt]) -> GeneratedPrompts:
+    if len(boxes) > len(plan.targets):
+        raise ConfigError(
+            f"{len(boxes)} boxes were drawn, but rule {plan.rule.name!r} has {len(plan.targets)} targets; give at most one each"
+        )
     if boxes:
         return with_boxes(plan, boxes, PromptContext(volume=volume))
     return generate(plan, PromptContext(volume=volume))

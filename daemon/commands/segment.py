@@ -26,7 +26,7 @@ from dicom_io.instance import InstanceHeader
 from dicom_io.preview import overlay_sheet
 from dicom_io.series import find_instances, group_by_series, read_series
 from model.options import PropagationOptions
-from model.prompt import BoxPrompt, Prompt
+from model.prompt import BoxPrompt, Prompt, check_prompts
 from rules.load import load_rules
 from rules.rule import RuleSet
 
@@ -104,6 +104,10 @@ def segment_arrays(request: SegmentRequest, models: ResidentModels, progress: Pr
         raise ConfigError(
             f"{request.source.name} holds no prompt; give `boxes`, `points` or `masks` in it, or --box k,left,top,right,bottom"
         )
+    try:
+        check_prompts(prompts, len(source.frames), (source.frames.shape[1], source.frames.shape[2]))
+    except ValueError as error:
+        raise ConfigError(f"--box: {error}") from error
     with stages("load weights"):
         segmenter = models.segmenter(None)
     with stages("segment"):

@@ -77,6 +77,9 @@ def test_a_mask_prompts_every_slice_where_it_is_not_empty(tmp_path: Path) -> Non
         ({"imgs": FRAMES.astype(np.float32)}, "expected .D, H, W. uint8"),
         ({"imgs": FRAMES, "boxes": np.zeros((1, 4))}, "boxes: expected rows"),
         ({"imgs": FRAMES, "masks": np.zeros((1, 2, 3, 5))}, "masks: expected"),
+        ({"imgs": FRAMES, "boxes": np.array([[5, 0, 0, 1, 1]])}, "expected a frame of 0..1, got 5"),
+        ({"imgs": FRAMES, "boxes": np.array([[0, 2, 0, 1, 1]])}, "expected left <= right"),
+        ({"imgs": FRAMES, "points": np.array([[0, 1, 1, 7]])}, "expected 1 .positive. or 0"),
     ],
 )
 def test_arrays_of_another_shape_are_refused(tmp_path: Path, arrays: dict[str, NDArray[np.generic]], words: str) -> None:
@@ -118,3 +121,10 @@ def test_an_npz_has_no_geometry_to_write_a_label_image_with(tmp_path: Path) -> N
     source = read_arrays(saved(tmp_path, imgs=FRAMES), None)
     with pytest.raises(RejectedArrays, match=r"write its result to an \.npz"):
         write_arrays(tmp_path / "labels.nii.gz", result(FRAMES > 5), source)
+
+
+def test_a_torn_image_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ct.nii.gz"
+    path.write_bytes(b"\x1f\x8b torn")
+    with pytest.raises(RejectedArrays, match="not a readable NIfTI or NRRD image"):
+        read_arrays(path, None)
