@@ -31,6 +31,9 @@ def run_service(config: Path | None) -> int:
     open_store(settings.store_url, system_clock, store_settings(settings)).close()
     audit = open_audit(settings.folders.audit)
     audit.application_started()
+    for entry in book_of(settings).entries.values():
+        if entry.sha256 is None:  # `trust: true` in the configuration: whose word is taken must be on record
+            audit.weights_installed(name=entry.name, sha256=verify(entry), trusted=True)
     command = [sys.executable, "-m", "daemon.cli"]
     commands = {role: [*command, role, "--config", str(find_config(config)), "--supervised"] for role in ROLES}
     life = Life(supervised=False)

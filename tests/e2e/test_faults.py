@@ -66,3 +66,12 @@ def test_no_patient_name_or_id_reaches_the_log(tmp_path: Path) -> None:
         log = service.log.read_text()
     assert "Phantom" not in log
     assert "SYNTHETIC-0000" not in log
+
+
+def test_weights_that_the_configuration_trusts_without_a_hash_are_on_record(tmp_path: Path) -> None:
+    weights = Path(__file__).resolve().parents[2] / "model" / "weights" / "starter.safetensors"
+    site = make_site(tmp_path, CT_BOX, extra=f"weights:\n  own:\n    file: {weights}\n    trust: true")
+    with serving(site):
+        trail = run([*MEDSAM2D, "audit", "show", "--config", str(site.config)]).stdout
+    assert '"event": "weights-trusted"' in trail
+    assert '"name": "own"' in trail
