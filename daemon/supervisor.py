@@ -23,6 +23,9 @@ RESTART_MAXIMUM_SECONDS = 30.0
 SILENCE_LIMIT_SECONDS = 60.0
 """A child that has said nothing for longer is not making progress; the watchdog is not fed for it."""
 
+VOICE_LIMIT_SECONDS = 5.0
+"""How long an ended child's last words are waited for."""
+
 
 @dataclass(kw_only=True)
 class Child:
@@ -152,7 +155,7 @@ class Supervisor:
 def _let_go(child: Child) -> None:
     """Close both ends of an ended child's pipes and forget it; its voice thread ends with the stream."""
     if child.voice is not None:
-        child.voice.join()
+        child.voice.join(VOICE_LIMIT_SECONDS)
     if child.process is not None:
         for stream in (child.process.stdin, child.process.stdout):
             if stream is not None:

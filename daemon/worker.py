@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from daemon.audit import Audit
 from daemon.config import Config
-from daemon.errors import Disposition, Fault, Transient, classify
+from daemon.errors import Fault, Transient, classify
 from daemon.pipeline import Segmented, Skipped, segment_series
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
@@ -81,7 +81,7 @@ class Worker:
             self.store.hand_back(job)
             LOG.info("job %s: handed back, this worker stops", job.id)
         except Exception as error:  # noqa: BLE001  # the worker loop's boundary: one series never ends the worker
-            self._failed(job, classify(error), traceback.format_exc())
+            self._failed(job, error)
 
     def _segment(self, job: Job, stages: Stages) -> Skipped | Segmented:
         request = SeriesRequest(
@@ -115,16 +115,20 @@ class Worker:
         self.store.finish_with_results(job, items)
         LOG.info("job %s: SEG %s for %s after %.1f s", job.id, uid, ", ".join(outcome.destinations), sum(stages.seconds.values()))
 
-    def _failed(self, job: Job, judged: Disposition, trace: str) -> None:
+    def _failed(self, job: Job, error: Exception) -> None:
+        judged = classify(error)
         if judged.fault is Fault.DATA:
             self.store.refuse(job, judged.code, judged.message)
             self.audit.job_refused(job, judged.code, judged.message)
             LOG.warning("job %s: refused [%s] %s", job.id, judged.code, judged.message)
         elif judged.fault is Fault.BUG:
-            state = self.store.fail(job, judged.code, trace, self.settings.worker.attempts)
+            state = self.store.fail(job, judged.code, "".join(traceback.format_exception(error)), self.settings.worker.attempts)
             if state is JobState.QUARANTINED:
                 self.audit.job_quarantined(job, judged.code)
-            LOG.error("job %s: failed [%s], now %s\n%s", job.id, judged.code, state.value, trace)
+            # An exception's own words may quote a patient's data: the log gets only where it happened, the store all of it.
+            LOG.error(
+                "job %s: failed [%s], now %s\n%s", job.id, judged.code, state.value, "".join(traceback.format_tb(error.__traceback__))
+            )
         else:
             self.store.retry_later(job, judged.code, judged.message)
             LOG.warning("job %s: will be tried again [%s] %s", job.id, judged.code, judged.message)

@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 import time
+import traceback
 from collections.abc import Callable
 from typing import cast
 
@@ -150,8 +151,10 @@ class Listener:
         """Hand one C-STORE on. A fault of ours must be answered as a failure and never end the listener."""
         try:
             outcome = self._store(_received(event))
-        except Exception as error:  # the association's boundary: whatever failed, the peer keeps its instance
-            LOG.exception("a C-STORE could not be handled", extra={"action": "store_failed"})
+        except Exception as error:  # noqa: BLE001  # the association's boundary: whatever failed, the peer keeps its instance
+            # Only where it happened: an exception's own words may quote a patient's data.
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            LOG.error("a C-STORE could not be handled: %s\n%s", type(error).__name__, trace, extra={"action": "store_failed"})
             self._log.store_failed(event.assoc, error)
             outcome = StoreOutcome.CANNOT_UNDERSTAND
         self._log.count(event.assoc, outcome)

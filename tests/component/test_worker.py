@@ -171,7 +171,9 @@ def test_an_empty_mask_is_withheld_and_the_job_skipped_with_the_reason(tmp_path:
     assert site.events() == ["job-skipped"]
 
 
-def test_a_bug_is_counted_and_puts_the_job_aside_after_the_last_attempt(tmp_path: Path, images: Path) -> None:
+def test_a_bug_is_counted_and_puts_the_job_aside_after_the_last_attempt(
+    tmp_path: Path, images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
         raise KeyError("what nobody foresaw")
 
@@ -184,6 +186,10 @@ def test_a_bug_is_counted_and_puts_the_job_aside_after_the_last_attempt(tmp_path
     assert job.error_code == "bug-KeyError"
     assert "what nobody foresaw" in (job.error_message or "")
     assert site.events() == ["job-quarantined"]
+    # The log says where it happened, and never what the exception quotes, which may be a patient's.
+    assert "in broken" in caplog.text
+    assert 'what nobody foresaw")' in caplog.text  # the line of our code
+    assert "KeyError: 'what nobody foresaw'" not in caplog.text
 
 
 def test_a_lack_of_memory_is_tried_again_and_never_counted(tmp_path: Path, images: Path) -> None:
