@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from daemon.commands import audit, jobs, serve, weights
+from daemon.commands import audit, bench, jobs, serve, weights
 from daemon.commands.check import check_installation
 from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar
 from daemon.commands.status import show_status
@@ -34,6 +34,7 @@ app = typer.Typer(
 app.add_typer(weights.app, name="weights")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(audit.app, name="audit")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
