@@ -9,17 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
 
 from pydicom.datadict import keyword_dict
 
-from rules.condition import NETWORK_KEYS, NUMERIC_VRS, Condition, ValueTest, is_numeric, representation
-from rules.pattern import compile_pattern, matches
-from rules.scalars import NUMBER, shown
-
-Attributes: TypeAlias = Mapping[str, str | tuple[str, ...]]
-"""DICOM keyword (or `calling_ae_title`, `called_ae_title`) to text, or to one text a value."""
-Values: TypeAlias = tuple[str, ...]
+from rules.condition import NETWORK_KEYS, NUMERIC_VRS, Condition, ValueTest, representation
+from rules.predicates import Attributes, Values, stripped_values, value_predicate
+from rules.scalars import shown
 
 TECHNICAL_VRS = NUMERIC_VRS | {"CS"}
 PATIENT_GROUP = 0x0010
@@ -69,42 +64,9 @@ def _disjunction(conditions: tuple[Condition, ...], attributes: Attributes) -> F
 
 
 def _judge(key: str, test: ValueTest, attributes: Attributes) -> Finding:
-    values = _values(attributes.get(key, ()))
-    form = next(form for form in FORMS if getattr(test, form.key) is not None)
-    holds = form.holds(key, test, values)
-    return Finding(holds=holds, words=_words(key, form.expected(test), values, holds=holds))
-
-
-def _values(found: str | Values) -> Values:
-    texts = (found,) if isinstance(found, str) else found
-    return tuple(text for text in (text.strip(" \0") for text in texts) if text)
-
-
-def _equal(key: str, wanted: Values, values: Values) -> bool:
-    if not is_numeric(key):
-        return not set(wanted).isdisjoint(values)
-    return not {_number(text) or text for text in wanted}.isdisjoint(_number(text) or text for text in values)
-
-
-def _in_range(key: str, test: ValueTest, values: Values) -> bool:
-    if test.range is None:
-        return False
-    low = float("-inf") if test.range.minimum is None else test.range.minimum
-    high = float("inf") if test.range.maximum is None else test.range.maximum
-    return any(low <= float(text) <= high for text in values if NUMBER.fullmatch(text))
-
-
-def _matches(_key: str, test: ValueTest, values: Values) -> bool:
-    pattern = compile_pattern(test.matches or "")
-    return any(matches(pattern, value) for value in values)
-
-
-def _presence(_key: str, test: ValueTest, values: Values) -> bool:
-    return bool(values) == test.present
-
-
-def _number(text: str) -> tuple[float] | None:
-    return (float(text),) if NUMBER.fullmatch(text) else None
+    values = stripped_values(attributes.get(key, ()))
+    holds = value_predicate(key, test)(values)
+    return Finding(holds=holds, words=_words(key, _expected(test), values, holds=holds))
 
 
 def _words(key: str, expected: str, values: Values, *, holds: bool) -> str:
@@ -130,22 +92,16 @@ def _range_words(test: ValueTest) -> str:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Form:
-    key: str
-    holds: Callable[[str, ValueTest, Values], bool]
-    expected: Callable[[ValueTest], str]
+def _expected(test: ValueTest) -> str:
+    form = next(name for name in EXPECTED if getattr(test, name) is not None)
+    return EXPECTED[form](test)
 
 
-FORMS = (
-    _Form(key="equals", holds=lambda key, test, values: _equal(key, (test.equals or "",), values), expected=lambda test: repr(test.equals)),
-    _Form(
-        key="one_of",
-        holds=lambda key, test, values: _equal(key, test.one_of or (), values),
-        expected=lambda test: f"one of {', '.join(map(shown, test.one_of or ()))}",
-    ),
-    _Form(key="matches", holds=_matches, expected=lambda test: f"a match of {shown(test.matches)}"),
-    _Form(key="range", holds=_in_range, expected=_range_words),
-    _Form(key="present", holds=_presence, expected=lambda test: "a value" if test.present else "no value"),
-)
-"""How each form of a test is judged and said."""
+EXPECTED: Mapping[str, Callable[[ValueTest], str]] = {
+    "equals": lambda test: repr(test.equals),
+    "one_of": lambda test: f"one of {', '.join(map(shown, test.one_of or ()))}",
+    "matches": lambda test: f"a match of {shown(test.matches)}",
+    "range": _range_words,
+    "present": lambda test: "a value" if test.present else "no value",
+}
+"""How each form of a test is said."""

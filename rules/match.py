@@ -6,8 +6,10 @@ Reasons and traces can be logged: they show values of technical attributes only 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
-from rules.judgement import Attributes, findings
+from rules.judgement import findings
+from rules.predicates import Attributes, values_by_key
 from rules.rule import Rule, RuleSet, Target, rule_hash
 
 
@@ -26,29 +28,41 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class NoMatch:
-    """No rule applies; `reasons` has a line a rule: the first condition that failed."""
+    """No rule applies."""
 
-    reasons: tuple[str, ...]
+    attributes: Attributes
+    ruleset: RuleSet
+
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """A line a rule: the first condition that failed. Formed when it is asked for: most series of a busy site match nothing."""
+        return tuple(f"rule {rule.name!r}: {reason_against(rule, self.attributes)}" for rule in self.ruleset.rules) or (
+            "no rules are loaded",
+        )
 
 
 def match(attributes: Attributes, ruleset: RuleSet) -> Plan | NoMatch:
     """Return the plan of the first enabled rule whose conditions all hold, or why there is none."""
-    reasons: list[str] = []
-    for rule in ruleset.rules:
-        outcome = _try(rule, attributes)
-        if isinstance(outcome, Plan):
-            return outcome
-        reasons.append(f"rule {rule.name!r}: {outcome}")
-    return NoMatch(reasons=tuple(reasons) or ("no rules are loaded",))
+    values = values_by_key(attributes)
+    for rule, holds in ruleset.predicates:
+        if holds(values):
+            return plan_of(rule, attributes)
+    return NoMatch(attributes=attributes, ruleset=ruleset)
 
 
-def _try(rule: Rule, attributes: Attributes) -> Plan | str:
-    """Return the rule's plan, or the first reason against it."""
+def plan_of(rule: Rule, attributes: Attributes) -> Plan:
+    """Return the plan of a rule that matches."""
+    return Plan(
+        rule=rule,
+        rule_hash=rule_hash(rule),
+        targets=rule.resolved_targets,
+        destinations=rule.destinations,
+        trace=tuple(finding.words for finding in findings(rule.match, attributes)),
+    )
+
+
+def reason_against(rule: Rule, attributes: Attributes) -> str:
+    """Return the first reason why a rule does not apply, or that it does."""
     if not rule.enabled:
         return "not enabled"
-    trace: list[str] = []
-    for finding in findings(rule.match, attributes):
-        if not finding.holds:
-            return finding.words
-        trace.append(finding.words)
-    return Plan(rule=rule, rule_hash=rule_hash(rule), targets=rule.resolved_targets, destinations=rule.destinations, trace=tuple(trace))
+    return next((finding.words for finding in findings(rule.match, attributes) if not finding.holds), "matches")

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -17,6 +18,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from rules.concepts import CategoryCode, ConceptCode, LateralityCode
 from rules.condition import Condition
 from rules.places import Places
+from rules.predicates import Predicate, condition_predicate
 from rules.prompts.box import BoxRecipe
 from rules.prompts.threshold import ThresholdRecipe
 from rules.scalars import Flag, Number, Section, Text, integer
@@ -157,6 +159,11 @@ class RuleSet:
     rules: tuple[Rule, ...]
     sources: Mapping[str, RuleSource] = field(default_factory=dict)
     """By rule name; empty for rules that no file stands behind."""
+
+    @cached_property
+    def predicates(self) -> tuple[tuple[Rule, Predicate], ...]:
+        """The enabled rules in order, each with its conditions compiled."""
+        return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.enabled)
 
 
 NOT_HASHED = {"description", "enabled", "destinations"}

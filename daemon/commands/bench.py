@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from typing import Annotated
+
 import typer
+
+from daemon.commands.common import JsonOption
 
 app = typer.Typer(help="Measure the speed of the parts on this machine, as ratios within one run.", no_args_is_help=True)
 
@@ -10,3 +16,20 @@ app = typer.Typer(help="Measure the speed of the parts on this machine, as ratio
 @app.callback()
 def bench() -> None:
     """Measure the speed of the parts on this machine, as ratios within one run."""
+
+
+@app.command()
+def rules(
+    series: Annotated[int, typer.Option(min=1, help="how many series")] = 10_000,
+    rules: Annotated[int, typer.Option(min=1, help="how many rules")] = 200,
+    as_json: JsonOption = False,
+) -> None:
+    """Match made-up series against made-up rules, beside forming every reason in words."""
+    from daemon.benchmarks.rules import measure_matching
+
+    times = measure_matching(series, rules)
+    if as_json:
+        typer.echo(json.dumps({**dataclasses.asdict(times), "ratio": times.ratio}))
+        return
+    typer.echo(f"{times.series} series against {times.rules} rules: {times.seconds:.2f} s, {times.matched} matched")
+    typer.echo(f"with every rule's reason in words: {times.seconds_with_words:.1f} s, {times.ratio:.0f} times as long")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rules.judgement import Attributes
 from rules.match import NoMatch, Plan, match
+from rules.predicates import Attributes
 from rules.rule import RuleSet
 from tests.unit.rules.examples import rule, target
 
@@ -90,19 +90,21 @@ def test_no_match_names_the_first_condition_that_failed_for_each_rule() -> None:
         rule(name="either", match={"any": [{"Modality": ["MR", "PT"]}, {"KVP": {"present": "true"}}]}),
         rule(name="neither", match={"not": {"Modality": {"matches": "C."}}}),
     )
-    assert match(CT, RuleSet(rules=rules)) == NoMatch(
-        reasons=(
-            "rule 'off': not enabled",
-            "rule 'mr': Modality: expected 'MR', got 'CT'",
-            "rule 'thin': SliceThickness: expected at least 0.5 and at most 3, got '5.000'",
-            "rule 'either': none of any: (Modality: expected one of 'MR', 'PT', got 'CT' | KVP: expected a value, got no value)",
-            "rule 'neither': not (Modality: expected a match of 'C.', got 'CT')",
-        )
+    found = match(CT, RuleSet(rules=rules))
+    assert isinstance(found, NoMatch)
+    assert found.reasons == (
+        "rule 'off': not enabled",
+        "rule 'mr': Modality: expected 'MR', got 'CT'",
+        "rule 'thin': SliceThickness: expected at least 0.5 and at most 3, got '5.000'",
+        "rule 'either': none of any: (Modality: expected one of 'MR', 'PT', got 'CT' | KVP: expected a value, got no value)",
+        "rule 'neither': not (Modality: expected a match of 'C.', got 'CT')",
     )
 
 
 def test_without_rules_the_reason_says_so() -> None:
-    assert match(CT, RuleSet(rules=())) == NoMatch(reasons=("no rules are loaded",))
+    found = match(CT, RuleSet(rules=()))
+    assert isinstance(found, NoMatch)
+    assert found.reasons == ("no rules are loaded",)
 
 
 @pytest.mark.parametrize("negated", [False, True])

@@ -1,0 +1,1 @@
+"""Benchmarks: each part against an honest baseline, measured side by side in one run."""
