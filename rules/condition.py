@@ -1,7 +1,7 @@
 """Conditions: what a rule asks of a series' DICOM attributes and of the association that brought it.
 
-A condition maps DICOM keywords (and `calling_ae_title`, `called_ae_title`) to tests; all of them must hold. `all`, `any` and
-`not` combine conditions. A multi-valued attribute (ImageType) passes a test when any of its values does.
+A condition maps DICOM keywords, facts (`rules.facts`) and `calling_ae_title`, `called_ae_title` to tests; all of them must
+hold. `all`, `any` and `not` combine conditions. A multi-valued attribute (ImageType) passes a test when any of its values does.
 
 | in YAML                                | holds when a value                                                      |
 |----------------------------------------|-------------------------------------------------------------------------|
@@ -10,15 +10,18 @@ A condition maps DICOM keywords (and `calling_ae_title`, `called_ae_title`) to t
 | `SeriesDescription: {matches: "(?i).*liver.*"}` | matches the whole regular expression                           |
 | `SliceThickness: {range: {minimum: 0.5, maximum: 5}}` | lies in the range, bounds included                       |
 | `ContrastBolusAgent: {present: true}`  | is there and not empty (false: absent or empty)                         |
+| `source_address: {network: [10.1.0.0/16]}` | is an IP address of one of these networks                           |
 """
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydicom.datadict import dictionary_VR, keyword_dict
 
+from rules.facts import ADDRESS, FACTS
 from rules.pattern import compile_pattern
 from rules.scalars import Flag, Number, Section, Text, near_match
 
@@ -29,7 +32,9 @@ COMBINATORS = ("all", "any", "not")
 
 
 def representation(key: str) -> str:
-    """Return the value representation of a condition key (PS3.6); AE for the two titles of the association."""
+    """Return the value representation of a condition key (PS3.6); AE for the two titles of the association, a fact's kind for a fact."""
+    if key in FACTS:
+        return FACTS[key]
     return "AE" if key in NETWORK_KEYS else dictionary_VR(keyword_dict[key])
 
 
@@ -39,10 +44,10 @@ def is_numeric(key: str) -> bool:
 
 
 def _keyword(key: str) -> str:
-    if key in NETWORK_KEYS:
+    if key in NETWORK_KEYS or key in FACTS:
         return key
     if key not in keyword_dict:
-        cure = near_match(key, (*keyword_dict, *NETWORK_KEYS, *COMBINATORS)) or "; keywords stand in PS3.6, for example Modality"
+        cure = near_match(key, (*keyword_dict, *NETWORK_KEYS, *FACTS, *COMBINATORS)) or "; keywords stand in PS3.6, for example Modality"
         raise ValueError(f"not a DICOM keyword{cure}")
     if not UNREADABLE_VRS.isdisjoint(representation(key).split(" or ")):
         raise ValueError(f"expected an attribute with a plain value, got one of {representation(key)}; conditions cannot look inside it")
@@ -69,6 +74,13 @@ class Interval(Section):
         return self
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"expected an address or a network such as 10.1.0.0/16, got {text!r} ({error})") from error
+
+
 class ValueTest(Section):
     """One test of one attribute; exactly one of its keys."""
 
@@ -77,12 +89,15 @@ class ValueTest(Section):
     matches: Annotated[Text, AfterValidator(_checked_pattern)] | None = None
     range: Interval | None = None
     present: Flag | None = None
+    network: Annotated[tuple[Annotated[Text, AfterValidator(_network)], ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> ValueTest:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"expected exactly one of matches, range, present (or a text, or a list), got {', '.join(given) or 'none'}")
+            raise ValueError(
+                f"expected exactly one of matches, range, present, network (or a text, or a list), got {', '.join(given) or 'none'}"
+            )
         return self
 
 
@@ -110,6 +125,12 @@ TEST_FORMS = {
             "additionalProperties": False,
         },
         {"type": "object", "properties": {"present": {"type": "boolean"}}, "required": ["present"], "additionalProperties": False},
+        {
+            "type": "object",
+            "properties": {"network": {"type": "array", "items": {"type": "string"}, "minItems": 1}},
+            "required": ["network"],
+            "additionalProperties": False,
+        },
     ]
 }
 AttributeTest: TypeAlias = Annotated[ValueTest, BeforeValidator(_spelled_out), WithJsonSchema(TEST_FORMS)]
@@ -141,4 +162,8 @@ class Condition(Section):
         for key, test in self.tests.items():
             if test.range is not None and not is_numeric(key):
                 raise ValueError(f"{key}: a range compares numbers, got an attribute of {representation(key)}; use matches or a list")
+            if test.network is not None and representation(key) != ADDRESS:
+                raise ValueError(
+                    f"{key}: a network holds addresses, got an attribute of {representation(key)}; only source_address has one"
+                )
         return self

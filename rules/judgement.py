@@ -13,6 +13,7 @@ from functools import lru_cache
 from pydicom.datadict import keyword_dict
 
 from rules.condition import NETWORK_KEYS, NUMERIC_VRS, Condition, ValueTest, representation
+from rules.facts import FACTS
 from rules.predicates import Attributes, Values, stripped_values, value_predicate
 from rules.scalars import shown
 
@@ -79,7 +80,7 @@ def _words(key: str, expected: str, values: Values, *, holds: bool) -> str:
 
 @lru_cache(maxsize=1024)
 def _is_neutral(key: str) -> bool:
-    if key in NEUTRAL:
+    if key in NEUTRAL or key in FACTS:
         return True
     group = keyword_dict[key] >> 16
     return group != PATIENT_GROUP and not TECHNICAL_VRS.isdisjoint(representation(key).split(" or "))
@@ -102,6 +103,7 @@ EXPECTED: Mapping[str, Callable[[ValueTest], str]] = {
     "one_of": lambda test: f"one of {', '.join(map(shown, test.one_of or ()))}",
     "matches": lambda test: f"a match of {shown(test.matches)}",
     "range": _range_words,
+    "network": lambda test: f"an address of {', '.join(test.network or ())}",
     "present": lambda test: "a value" if test.present else "no value",
 }
 """How each form of a test is said."""

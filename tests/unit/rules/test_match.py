@@ -9,7 +9,16 @@ from rules.predicates import Attributes
 from rules.rule import RuleSet
 from tests.unit.rules.examples import rule, target
 
-CT: Attributes = {"Modality": "CT", "ImageType": ("ORIGINAL", "PRIMARY", "AXIAL"), "SliceThickness": "5.000", "calling_ae_title": "SCANNER"}
+CT: Attributes = {
+    "Modality": "CT",
+    "ImageType": ("ORIGINAL", "PRIMARY", "AXIAL"),
+    "SliceThickness": "5.000",
+    "calling_ae_title": "SCANNER",
+    "plane": "axial",
+    "slices": "40",
+    "coverage_mm": "195",
+    "source_address": "10.1.2.3",
+}
 PATIENT = {
     "PatientName": "CTESTI^PLANTED",
     "PatientID": "ID-PLANTED-4711",
@@ -50,6 +59,12 @@ def holds(condition: object, attributes: Attributes) -> bool:
         ({"SeriesDescription": {"present": "false"}}, True),
         ({"calling_ae_title": "SCANNER"}, True),
         ({"called_ae_title": "MEDSAM2D"}, False),
+        ({"plane": "axial", "slices": {"range": {"minimum": "30"}}}, True),
+        ({"plane": ["sagittal", "coronal"]}, False),
+        ({"coverage_mm": {"range": {"minimum": "300"}}}, False),
+        ({"phase": {"present": "false"}}, True),
+        ({"source_address": {"network": ["10.1.0.0/16", "::1"]}}, True),
+        ({"source_address": {"network": ["192.168.0.0/24"]}}, False),
         ({"all": [{"Modality": "CT"}, {"ImageType": "AXIAL"}]}, True),
         ({"all": [{"Modality": "CT"}, {"ImageType": "CORONAL"}]}, False),
         ({"any": [{"Modality": "MR"}, {"ImageType": "AXIAL"}]}, True),
