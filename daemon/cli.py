@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from daemon.commands import audit, bench, jobs, serve, weights
+from daemon.commands import audit, bench, jobs, rules, serve, weights
 from daemon.commands.check import check_installation
 from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar
 from daemon.commands.status import show_status
@@ -35,6 +35,7 @@ app.add_typer(weights.app, name="weights")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(audit.app, name="audit")
 app.add_typer(bench.app, name="bench")
+app.add_typer(rules.app, name="rules")
 
 
 def main() -> None:
@@ -84,7 +85,7 @@ def delivery(config: ConfigOption = None, supervised: Supervised = False) -> Non
 def segment(
     source: Annotated[Path, typer.Argument(metavar="IN", help="a DICOM folder or file, or an .npz, NIfTI or NRRD file")],
     out: Annotated[Path, typer.Option(help="folder for SEGs; for research volumes an .npz, .nii.gz or .nrrd file")],
-    rules: Annotated[Path | None, typer.Option(help="rule file or folder (DICOM input)")] = None,
+    rules_path: Annotated[Path | None, typer.Option("--rules", help="rule file or folder (DICOM input)")] = None,
     box: Annotated[
         list[str] | None, typer.Option(metavar="K,LEFT,TOP,RIGHT,BOTTOM", help="a box instead of the rule's recipe; repeat")
     ] = None,
@@ -115,7 +116,7 @@ def segment(
             options=command.options(reference=reference, no_stop=no_stop, logits=logits),
             overlay=overlay,
         )
-        reports = command.run(request, rules, settings, models, progress)
+        reports = command.run(request, rules_path, settings, models, progress)
     typer.echo(command.as_json(reports) if as_json else command.as_text(reports))
     if not any(report.outcome == "segmented" for report in reports):
         raise typer.Exit(EXIT_FAILED)

@@ -43,7 +43,8 @@ def is_numeric(key: str) -> bool:
     return not NUMERIC_VRS.isdisjoint(representation(key).split(" or "))
 
 
-def _keyword(key: str) -> str:
+def condition_key(key: str) -> str:
+    """Return a key that conditions can ask for; raises ValueError with a near match for any other."""
     if key in NETWORK_KEYS or key in FACTS:
         return key
     if key not in keyword_dict:
@@ -134,7 +135,7 @@ TEST_FORMS = {
     ]
 }
 AttributeTest: TypeAlias = Annotated[ValueTest, BeforeValidator(_spelled_out), WithJsonSchema(TEST_FORMS)]
-Keyword: TypeAlias = Annotated[str, AfterValidator(_keyword)]
+Keyword: TypeAlias = Annotated[str, AfterValidator(condition_key)]
 
 
 class Condition(Section):

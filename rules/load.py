@@ -10,6 +10,8 @@ from rules.rule import Rule, RuleFile, RuleSet, RuleSource
 from rules.strict_yaml import read
 
 SUFFIXES = (".yaml", ".yml")
+CASE_SUFFIX = ".cases.yaml"
+"""Files of cases stand beside the rules that they test (`rules.cases`)."""
 
 
 def load_rules(paths: Sequence[Path]) -> RuleSet:
@@ -41,12 +43,16 @@ def load_rules(paths: Sequence[Path]) -> RuleSet:
 def _files(paths: Sequence[Path], faults: list[Fault]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
-        files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
+        files = sorted(file for file in path.iterdir() if _holds_rules(file)) if path.is_dir() else [path]
         if not files:
             message = f"expected a folder with rule files (*{', *'.join(SUFFIXES)}), got none"
             faults.append(Fault(file=path, line=None, path="", message=message))
         found += [file for file in files if file not in found]
     return found
+
+
+def _holds_rules(file: Path) -> bool:
+    return file.suffix in SUFFIXES and not file.name.endswith(CASE_SUFFIX)
 
 
 def _taken(name: str, source: RuleSource, first: RuleSource) -> Fault:
