@@ -62,7 +62,7 @@ def _header(chance: random.Random) -> Attributes:
 
 
 def _rule(number: int, chance: random.Random) -> Rule:
-    conditions = [
+    conditions: list[dict[str, object]] = [
         {"Modality": chance.choice(MODALITIES), "BodyPartExamined": [chance.choice(BODY_PARTS), chance.choice(BODY_PARTS)]},
         {"SeriesDescription": {"matches": f"(?i)none{number}.*{chance.choice(BODY_PARTS)}.*"}},
         {"all": [{"SliceThickness": {"range": {"minimum": "9"}}}, {"Modality": "MR"}, {"not": {"ImageType": "LOCALIZER"}}]},
