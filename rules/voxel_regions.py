@@ -55,9 +55,12 @@ def body(volume: Volume) -> Mask:
     mask = volume.voxels > BODY_MINIMUM_HU
     if volume.padding is not None:
         mask &= ~volume.padding
-    region = largest_component(mask)
-    filled = [_bool(sitk.BinaryFillhole(_image(plane))) for plane in region]
-    return np.stack(filled)
+    return filled(largest_component(mask))
+
+
+def filled(mask: Mask) -> Mask:
+    """Return the mask with its holes filled slice by slice."""
+    return np.stack([_bool(sitk.BinaryFillhole(_image(plane))) for plane in mask])
 
 
 def _radius(radius_mm: float, spacing: tuple[float, float, float]) -> list[int]:

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from dicom_io.geometry import voxel_volume_mm3
 from dicom_io.volume import Volume
 from model.prompt import BoxPrompt
+from rules.prompts.key_slice import tight_box
 from rules.prompts.outcome import NoneFound
 from rules.scalars import Integer, Number, Section
 from rules.voxel_regions import Labels, Mask, body, closed, component_labels, opened
@@ -61,7 +62,7 @@ def find_boxes(recipe: ThresholdRecipe, volume: Volume) -> tuple[BoxPrompt, ...]
     if not kept:
         volumes = f"from {recipe.minimum_volume_ml:g} to {_bound(recipe.maximum_volume_ml)} ml"
         return NoneFound(reason=f"no region from {_bound(recipe.low)} to {_bound(recipe.high)}{_place(recipe)} has a volume {volumes}")
-    return tuple(_tight_box(labels, label, recipe.margin_pixels) for label in kept)
+    return tuple(_box(labels, label, recipe.margin_pixels) for label in kept)
 
 
 def _selected(recipe: ThresholdRecipe, volume: Volume) -> Mask:
@@ -90,18 +91,10 @@ def _kept(recipe: ThresholdRecipe, labels: Labels, voxel_ml: float) -> list[int]
     return [int(label) for label in order if fits[label]][: recipe.n_largest]
 
 
-def _tight_box(labels: Labels, label: int, margin: int) -> BoxPrompt:
+def _box(labels: Labels, label: int, margin: int) -> BoxPrompt:
     component = labels == label
     frame = int(np.argmax(component.sum(axis=(1, 2))))
-    rows, columns = np.nonzero(component[frame])
-    height, width = component.shape[1:]
-    return BoxPrompt(
-        frame=frame,
-        left=max(int(columns.min()) - margin, 0),
-        top=max(int(rows.min()) - margin, 0),
-        right=min(int(columns.max()) + margin, width - 1),
-        bottom=min(int(rows.max()) + margin, height - 1),
-    )
+    return tight_box(component[frame], frame, margin)
 
 
 def _bound(value: float | None) -> str:
