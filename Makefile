@@ -15,12 +15,14 @@ export OMP_WAIT_POLICY := PASSIVE
 
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo test lint types check clean help
+.PHONY: demo test lint types check install uninstall wheelhouse clean help
 
 help:
 	@echo "make demo   send a phantom study through the daemon, print Dice and the overlay's place"
 	@echo "make test   run the tests (no root; tests whose tool is absent say so and skip)"
 	@echo "make lint   ruff; make types: mypy --strict; make check: all three gates"
+	@echo "sudo make install    as a systemd service, or an upgrade of it; make uninstall keeps configuration and data"
+	@echo "make wheelhouse      every package into wheelhouse/, for: sudo make install WHEELHOUSE=wheelhouse (no network)"
 
 demo: $(INSTALLED)
 	$(BIN)/medsam2d demo
@@ -36,6 +38,17 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 check: lint types test
+
+# The program into /opt/medsam2d, the configuration into /etc/medsam2d, the data into /var/lib/medsam2d; DESTDIR=FOLDER for another root.
+install:
+	systemd/install.sh install $(if $(WHEELHOUSE),--wheelhouse "$(WHEELHOUSE)")
+
+uninstall:
+	systemd/install.sh uninstall
+
+wheelhouse: $(INSTALLED)
+	$(BIN)/python -m pip --disable-pip-version-check download --quiet --dest wheelhouse -c constraints.txt \
+		"torch==$$($(BIN)/python -c 'import torch; print(torch.__version__)')" "setuptools>=77" wheel .
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "medsam2d needs Python 3.11 or newer: apt-get install python3 python3-venv" >&2; exit 1; }
@@ -57,4 +70,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo-output
+	rm -rf $(VENV) wheelhouse build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo-output
