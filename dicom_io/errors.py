@@ -124,3 +124,27 @@ class StoreRefused(PeerError):
     """The peer answered a C-STORE with a failure status."""
 
     code = "store-refused"
+
+
+class UnusableAnnotation(RejectedInput):
+    """An annotation object, or one item of it, that cannot become a place in the patient."""
+
+    code = "unusable-annotation"
+
+
+class MalformedAnnotation(UnusableAnnotation):
+    """The item breaks its own object's rules: wrong number of coordinates, an unknown graphic, a missing attribute."""
+
+    code = "malformed-annotation"
+
+
+class UnplacedAnnotation(UnusableAnnotation):
+    """The item is sound, but what would give it a place (its image, its segmentation) is not at hand."""
+
+    code = "unplaced-annotation"
+
+
+class AnnotationElsewhere(UnusableAnnotation):
+    """The annotation has a place, but not on this volume: another frame of reference, or outside of the image."""
+
+    code = "annotation-elsewhere"
