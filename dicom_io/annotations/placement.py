@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -30,6 +31,14 @@ from dicom_io.volume import Volume
 Placed: TypeAlias = tuple[PlacedShape, tuple[str, ...]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlacedAnnotations:
+    """What lies on a volume, and what does not and why."""
+
+    placed: tuple[PlacedAnnotation, ...] = ()
+    rejected: tuple[RejectedItem, ...] = ()
+
+
 def place(annotation: Annotation, volume: Volume, series_uid: str = "") -> PlacedAnnotation:
     """Return an annotation on `volume`, a volume of series `series_uid`.
 
@@ -48,6 +57,11 @@ def place(annotation: Annotation, volume: Volume, series_uid: str = "") -> Place
         )
     shape, notes = _PLACERS[type(annotation.shape)](annotation.shape, volume)
     foreign = () if same_frame else ("frame-of-reference-differs",)
+    if foreign and "resampled" in notes:
+        raise AnnotationElsewhere(
+            "expected a shape on the slices that it refers to, since its frame of reference is another one, got one between them; "
+            "export it again from the system that drew it"
+        )
     return PlacedAnnotation(
         shape=shape,
         kind=annotation.source.kind,
@@ -66,9 +80,7 @@ def place(annotation: Annotation, volume: Volume, series_uid: str = "") -> Place
     )
 
 
-def place_all(
-    annotations: Annotations, volume: Volume, series_uid: str = ""
-) -> tuple[tuple[PlacedAnnotation, ...], tuple[RejectedItem, ...]]:
+def place_all(annotations: Annotations, volume: Volume, series_uid: str = "") -> PlacedAnnotations:
     """Return the annotations that lie on `volume`, and those that do not with the reason; what was rejected before comes first."""
     placed, rejected = [], list(annotations.rejected)
     for annotation in annotations.found:
@@ -77,7 +89,7 @@ def place_all(
         except UnusableAnnotation as error:
             source = annotation.source
             rejected.append(RejectedItem(sop_instance_uid=source.sop_instance_uid, item=source.item, code=error.code, reason=str(error)))
-    return tuple(placed), tuple(rejected)
+    return PlacedAnnotations(placed=tuple(placed), rejected=tuple(rejected))
 
 
 def masks_on(annotations: Iterable[Annotation], volume: Volume) -> tuple[tuple[Annotation, NDArray[np.bool_]], ...]:
@@ -98,8 +110,8 @@ def masks_on(annotations: Iterable[Annotation], volume: Volume) -> tuple[tuple[A
 
 
 def _drawn_here(annotation: Annotation, volume: Volume, series_uid: str) -> bool:
-    """Whether it names this series or one of its instances; an annotation that names neither was drawn in the patient."""
-    if not annotation.images and not annotation.series_uids:
+    """Whether it names this series or one of its instances; one that names no series at hand was drawn in the patient."""
+    if not annotation.series_uids:
         return True
     return series_uid in annotation.series_uids or _refers_to(annotation, volume)
 

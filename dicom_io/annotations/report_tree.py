@@ -1,0 +1,132 @@
+"""The content tree of a structured report: items, concept names, and references from one item to another (PS3.3 C.17.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydicom.dataset import Dataset
+
+from dicom_io.annotations.annotation import ImageReference
+from dicom_io.annotations.reading import code, items, references, text
+from dicom_io.codes import Code
+from dicom_io.errors import MalformedAnnotation
+from dicom_io.frame_attributes import numbers
+
+MAXIMUM_DEPTH = 30
+"""Deeper trees are damaged or hostile; TID 1500 needs 8."""
+
+ConceptSet = frozenset[tuple[str, str]]
+"""(value, scheme) of one concept in today's and older coding schemes."""
+
+
+def concepts(*codes: tuple[str, str]) -> ConceptSet:
+    """Return the set of (value, scheme) that all mean one concept."""
+    return frozenset(codes)
+
+
+# Legacy SRT codes stand beside their SCT successors: archives are full of both.
+MEASUREMENT_GROUP = concepts(("125007", "DCM"))
+IMAGE_LIBRARY = concepts(("111028", "DCM"))
+TRACKING_IDENTIFIER = concepts(("112039", "DCM"))
+TRACKING_UID = concepts(("112040", "DCM"))
+FINDING = concepts(("121071", "DCM"))
+FINDING_SITE = concepts(("363698007", "SCT"), ("G-C0E3", "SRT"), ("G-C0E3", "SNM3"))
+IMAGE_REGION = concepts(("111030", "DCM"))
+VOLUME_SURFACE = concepts(("121231", "DCM"))
+REFERENCED_SEGMENT = concepts(("121191", "DCM"))
+REFERENCED_SEGMENTATION_FRAME = concepts(("121214", "DCM"))
+LONG_AXIS = concepts(("103339001", "SCT"), ("G-A185", "SRT"))
+SHORT_AXIS = concepts(("103340004", "SCT"), ("G-A186", "SRT"))
+AREA = concepts(("42798000", "SCT"), ("G-A166", "SRT"))
+PERSON_OBSERVER = concepts(("121008", "DCM"))
+DEVICE_OBSERVER = concepts(("121013", "DCM"))
+ALGORITHM_NAME = concepts(("111001", "DCM"))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ContentItem:
+    """One item of the tree; `path` is its identifier, 1-based, the root is (1,) (PS3.3 C.17.3.2.5)."""
+
+    dataset: Dataset
+    path: tuple[int, ...]
+    root: Dataset
+
+    @cached_property
+    def concept(self) -> Code | None:
+        """The concept name."""
+        return code(self.dataset, "ConceptNameCodeSequence")
+
+    def means(self, wanted: ConceptSet) -> bool:
+        """Whether the concept name is one of a set."""
+        return self.concept is not None and (self.concept.value, self.concept.scheme) in wanted
+
+    @property
+    def value_type(self) -> str:
+        """CONTAINER, NUM, SCOORD ..."""
+        return text(self.dataset, "ValueType")
+
+    @property
+    def children(self) -> list[ContentItem]:
+        """The items below, by-reference ones resolved to what they stand for. Raises MalformedAnnotation for a tree without end."""
+        if len(self.path) > MAXIMUM_DEPTH:
+            raise MalformedAnnotation(f"expected a report of at most {MAXIMUM_DEPTH} levels, got more; export it again")
+        below = enumerate(items(self.dataset, "ContentSequence"), start=1)
+        return [child for number, item in below for child in self._resolved(item, (*self.path, number))]
+
+    def _resolved(self, item: Dataset, path: tuple[int, ...]) -> list[ContentItem]:
+        identifier = tuple(int(number) for number in numbers(item, "ReferencedContentItemIdentifier"))
+        if not identifier:
+            return [ContentItem(dataset=item, path=path, root=self.root)]
+        found: Dataset = self.root
+        for number in identifier[1:]:
+            below = items(found, "ContentSequence")
+            if not 1 <= number <= len(below):
+                return []
+            found = below[number - 1]
+        # An item that refers to one of its own ancestors would be walked for ever.
+        return [] if path[: len(identifier)] == identifier else [ContentItem(dataset=found, path=identifier, root=self.root)]
+
+    def below(self) -> Iterator[ContentItem]:
+        """Every item below, depth first."""
+        for child in self.children:
+            yield child
+            yield from child.below()
+
+    def first(self, wanted: ConceptSet) -> ContentItem | None:
+        """The first child of a concept."""
+        return next((child for child in self.children if child.means(wanted)), None)
+
+    @property
+    def text(self) -> str:
+        """The value of TEXT, UIDREF and PNAME items, the meaning of a CODE."""
+        written = text(self.dataset, "TextValue") or text(self.dataset, "UID") or text(self.dataset, "PersonName")
+        return written or (self.coded.meaning if self.coded else "")
+
+    @property
+    def coded(self) -> Code | None:
+        """The value of a CODE item."""
+        return code(self.dataset, "ConceptCodeSequence")
+
+    @property
+    def images(self) -> tuple[ImageReference, ...]:
+        """The images that an IMAGE item stands for."""
+        return references(items(self.dataset, "ReferencedSOPSequence"))
+
+
+def root_of(dataset: Dataset) -> ContentItem:
+    """Return the root container of a report."""
+    return ContentItem(dataset=dataset, path=(1,), root=dataset)
+
+
+def text_of(item: ContentItem, wanted: ConceptSet) -> str:
+    """Return the text of a child, empty where there is none."""
+    found = item.first(wanted)
+    return "" if found is None else found.text
+
+
+def code_of(item: ContentItem, wanted: ConceptSet) -> Code | None:
+    """Return the coded value of a child."""
+    found = item.first(wanted)
+    return None if found is None else found.coded
