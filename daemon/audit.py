@@ -105,6 +105,7 @@ class Audit:
             version=provenance.identity.algorithm_version,
             sop_instance_uid=provenance.identity.sop_instance_uid,
             source_sop_instance_uids=list(provenance.source_sop_instance_uids),
+            annotation_sop_instance_uids=list(provenance.annotation_sop_instance_uids),
             verdicts=[_of_verdict(verdict) for verdict in verdicts],
             seconds={name: round(value, 3) for name, value in seconds.items()},
         )

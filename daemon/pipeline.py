@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from daemon.annotations import annotations_for, in_words
 from daemon.errors import ConfigError
 from daemon.inference import SegmentedObjects, segment_objects
 from daemon.provenance import Provenance, identify
@@ -60,15 +61,17 @@ def segment_series(request: SeriesRequest, tools: Tools) -> Skipped | Segmented:
     with tools.stage("read"):
         volume = read_volume(request.series)
     with tools.stage("prompt"):
-        prompted = _prompts(plan, volume, request.boxes)
+        annotations = annotations_for(plan, volume, request)
+        prompted = _prompts(plan, PromptContext(volume=volume, annotations=annotations.placed), request.boxes)
+    missing = _missing(prompted) + in_words(annotations.rejected)
     if not prompted.objects:
-        return Skipped(reasons=_missing(prompted))
+        return Skipped(reasons=missing)
     with tools.stage("segment"):
         objects = segment_objects(volume, prompted, tools)
     verdicts = judge(prompted.objects, objects.results, volume)
     kept = objects.keep(verdict.object_id for verdict in verdicts if verdict.delivers)
     if not kept.results:
-        return Skipped(reasons=tuple(reason for verdict in verdicts for reason in verdict.reasons) + _missing(prompted))
+        return Skipped(reasons=tuple(reason for verdict in verdicts for reason in verdict.reasons) + missing)
     with tools.stage("write"):
         provenance = identify(request, plan, volume, kept, tools.result)
         part10 = write_segmentation(volume, kept.masks, provenance.segments, provenance.identity)
@@ -80,18 +83,18 @@ def segment_series(request: SeriesRequest, tools: Tools) -> Skipped | Segmented:
         destinations=plan.destinations,
         volume=volume,
         objects=kept,
-        missing=_missing(prompted),
+        missing=missing,
     )
 
 
-def _prompts(plan: Plan, volume: Volume, boxes: Sequence[BoxPrompt]) -> GeneratedPrompts:
+def _prompts(plan: Plan, context: PromptContext, boxes: Sequence[BoxPrompt]) -> GeneratedPrompts:
     if len(boxes) > len(plan.targets):
         raise ConfigError(
             f"{len(boxes)} boxes were drawn, but rule {plan.rule.name!r} has {len(plan.targets)} targets; give at most one each"
         )
     if boxes:
-        return with_boxes(plan, boxes, PromptContext(volume=volume))
-    return generate(plan, PromptContext(volume=volume))
+        return with_boxes(plan, boxes, context)
+    return generate(plan, context)
 
 
 def _missing(prompted: GeneratedPrompts) -> tuple[str, ...]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom.uid import RE_VALID_UID
 
 from daemon.config import ResultSettings
 from daemon.inference import SegmentedObjects
@@ -19,7 +21,7 @@ from daemon.request import SeriesRequest
 from daemon.version import ALGORITHM, MODEL_NAME, version
 from dicom_io.segmentation import ResultIdentity, SegmentDescription
 from dicom_io.series import Series
-from dicom_io.uids import derive_uid
+from dicom_io.uids import MAXIMUM_UID_LENGTH, derive_uid
 from dicom_io.volume import Volume
 from model.prompt import MaskPrompt, Prompt
 from rules.match import Plan
@@ -51,6 +53,8 @@ class Provenance:
     device: str
     precision: str
     source_sop_instance_uids: tuple[str, ...]
+    annotation_sop_instance_uids: tuple[str, ...]
+    """Of the objects that prompts were drawn in; none for results that no person had a part in."""
     segments: tuple[SegmentDescription, ...]
     identity: ResultIdentity
 
@@ -91,6 +95,7 @@ def identify(request: SeriesRequest, plan: Plan, volume: Volume, objects: Segmen
         device=objects.device,
         precision=objects.precision,
         source_sop_instance_uids=tuple(source.sop_instance_uid for source in volume.sources),
+        annotation_sop_instance_uids=_annotation_objects(objects),
         segments=segments,
         identity=identity,
     )
@@ -108,6 +113,9 @@ def job_key(volume: Volume, rule_hash: str, objects: SegmentedObjects) -> str:
     for item in objects.prompted:
         for prompt in item.prompts:
             digest.update(_canonical(prompt))
+        if item.origin is not None:
+            origin = item.origin
+            digest.update(json.dumps([origin.sop_instance_uid, origin.item, origin.tracking_id, origin.tracking_uid]).encode())
     return digest.hexdigest()
 
 
@@ -138,13 +146,25 @@ def _segment(number: int, item: PromptedObject, root_series_rule: tuple[str, str
         type=target.type,
         laterality=target.laterality,
         region=target.region,
-        algorithm_type="AUTOMATIC",
-        tracking_id=item.label,
-        tracking_uid=derive_uid(root, "tracking", *entropy, item.label, str(item.object_id)),
+        # A person's drawing led to it (PS3.3 C.8.20.2), and it keeps what that drawing was tracked by.
+        algorithm_type="AUTOMATIC" if item.origin is None or item.origin.automatic else "SEMIAUTOMATIC",
+        tracking_id=(item.origin.tracking_id[:64] if item.origin else "") or item.label,
+        tracking_uid=_tracked_by(item) or derive_uid(root, "tracking", *entropy, item.label, str(item.object_id)),
         color_rgb=target.color,
     )
 
 
+def _tracked_by(item: PromptedObject) -> str:
+    """The annotation's tracking UID; empty where it has none that DICOM allows."""
+    uid = item.origin.tracking_uid if item.origin else ""
+    return uid if len(uid) <= MAXIMUM_UID_LENGTH and re.fullmatch(RE_VALID_UID, uid) else ""
+
+
 def _parameters(plan: Plan, objects: SegmentedObjects) -> dict[str, str]:
     weights = {f"weights {name}": f"sha256:{digest}" for name, digest in objects.weights}
-    return {"rule": plan.rule.name, "rule sha256": plan.rule_hash, **weights, "precision": objects.precision}
+    drawn = {f"prompt {number}": uid for number, uid in enumerate(_annotation_objects(objects), start=1)}
+    return {"rule": plan.rule.name, "rule sha256": plan.rule_hash, **weights, "precision": objects.precision, **drawn}
+
+
+def _annotation_objects(objects: SegmentedObjects) -> tuple[str, ...]:
+    return tuple(sorted({item.origin.sop_instance_uid for item in objects.prompted if item.origin is not None}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from dicom_io.instance import InstanceHeader
 from dicom_io.series import Series
 from model.prompt import BoxPrompt
 
@@ -20,6 +21,9 @@ class SeriesRequest:
     """Aware; the result's content date. The same job always carries the same moment, so that a rerun is byte-identical."""
     boxes: tuple[BoxPrompt, ...] = ()
     """Boxes that a person drew instead of the rule's prompt recipes; the n-th belongs to the n-th target."""
+
+    study: tuple[InstanceHeader, ...] = ()
+    """Other instances of the same study: annotation objects, and images that those may refer to."""
 
     @property
     def attributes(self) -> dict[str, str | tuple[str, ...]]:

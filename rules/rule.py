@@ -19,6 +19,7 @@ from rules.concepts import CategoryCode, ConceptCode, LateralityCode
 from rules.condition import Condition
 from rules.places import Places
 from rules.predicates import Predicate, condition_predicate
+from rules.prompts.annotation import AnnotationRecipe
 from rules.prompts.box import BoxRecipe
 from rules.prompts.threshold import ThresholdRecipe
 from rules.scalars import Flag, Number, Section, Text, integer
@@ -80,7 +81,7 @@ StopAfter: TypeAlias = Annotated[
     BeforeValidator(_stop),
     WithJsonSchema({"anyOf": [{"const": "never"}, {"type": "integer", "minimum": 1}]}),
 ]
-Recipe: TypeAlias = Annotated[BoxRecipe | ThresholdRecipe, Field(discriminator="kind")]
+Recipe: TypeAlias = Annotated[BoxRecipe | ThresholdRecipe | AnnotationRecipe, Field(discriminator="kind")]
 
 
 class Target(Section):
@@ -98,7 +99,7 @@ class Target(Section):
     """Anatomic region, where the type alone does not say it (a lesion)."""
     window: Window
     prompt: Recipe
-    """How the object is found: `kind: box` or `kind: threshold`."""
+    """How the object is found: `kind: box`, `threshold` or `annotation`."""
     weights: Text | None = None
     """Name of the weights; absent: the rule's, else the worker's default."""
     stop_after_empty_frames: StopAfter = 3

@@ -17,7 +17,15 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "dicom_io": ("daemon", "model", "rules", "torch", "sqlalchemy", "yaml"),
     "rules": ("daemon", "torch", "pynetdicom", "sqlalchemy"),
 }
-RULES_MAY_IMPORT = ("model.prompt", "model.result", "dicom_io.geometry", "dicom_io.volume", "dicom_io.codes")
+# `annotations.placed` holds types alone: what a person drew, in voxel indices, which recipes turn into prompts.
+RULES_MAY_IMPORT = (
+    "model.prompt",
+    "model.result",
+    "dicom_io.geometry",
+    "dicom_io.volume",
+    "dicom_io.codes",
+    "dicom_io.annotations.placed",
+)
 
 
 def imported_modules(path: Path) -> list[tuple[int, str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from daemon.annotations import is_annotation_object
 from daemon.arrays import is_array_file, read_arrays, write_arrays
 from daemon.config import Config, ResultSettings
 from daemon.errors import ConfigError
@@ -51,7 +52,7 @@ class SeriesReport:
 
     series_instance_uid: str
     outcome: str
-    """segmented, skipped or refused."""
+    """segmented, skipped, refused, or input: a series of annotation objects, which prompt others and are no image."""
     code: str
     reasons: tuple[str, ...]
     result: str
@@ -128,6 +129,8 @@ def segment_folder(
 ) -> tuple[SeriesReport, ...]:
     """Segment every series of a DICOM folder (or file) that a rule matches; each SEG goes to the folder `request.out`.
 
+    Annotation objects in the folder prompt the series of their study where a rule asks for them.
+
     Raises `NotDicom` if there is no DICOM instance at all.
     """
     groups = group_by_series(find_instances(request.source))
@@ -136,10 +139,13 @@ def segment_folder(
     request.out.mkdir(parents=True, exist_ok=True)
     reports = []
     for uid, headers in groups.items():
+        if all(is_annotation_object(header) for header in headers):
+            reports.append(_nothing(uid, "input", "", (f"{len(headers)} annotation objects, for series whose rule asks for them",)))
+            continue
         stages = Stages()
         tools = Tools(ruleset=ruleset, models=models, result=settings, stage=stages, progress=progress, options=request.options)
         try:
-            outcome = segment_series(_series_request(headers, request), tools)
+            outcome = segment_series(_series_request(headers, groups, request), tools)
         except RejectedInput as error:
             reports.append(_nothing(uid, "refused", error.code, (str(error),)))
             continue
@@ -168,7 +174,11 @@ def as_text(reports: Sequence[SeriesReport]) -> str:
     return "\n".join(lines)
 
 
-def _series_request(headers: Sequence[InstanceHeader], request: SegmentRequest) -> SeriesRequest:
+def _series_request(
+    headers: Sequence[InstanceHeader], groups: Mapping[str, Sequence[InstanceHeader]], request: SegmentRequest
+) -> SeriesRequest:
+    study = {header.study_instance_uid for header in headers}
+    others = (group for group in groups.values() if group is not headers)
     paths = [header.path for header in headers]
     newest = max(path.stat().st_mtime for path in paths)
     return SeriesRequest(
@@ -178,6 +188,7 @@ def _series_request(headers: Sequence[InstanceHeader], request: SegmentRequest) 
         # The files' own age, not the present moment: a rerun on the same files gives the same bytes.
         created=datetime.fromtimestamp(int(newest), UTC),
         boxes=request.boxes,
+        study=tuple(header for group in others for header in group if header.study_instance_uid in study),
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
+from dicom_io.annotations.placed import PlacedAnnotation
 from dicom_io.volume import Volume
 from model.prompt import BoxPrompt, Prompt
 from rules.match import Plan
+from rules.prompts.annotation import AnnotationRecipe, find_annotated
 from rules.prompts.box import FractionBox, MillimetreBox, PixelBox, clipped_box, find_box
-from rules.prompts.outcome import NoneFound
+from rules.prompts.outcome import AnnotatedPrompt, AnnotationOrigin, Found, NoneFound
 from rules.prompts.threshold import ThresholdRecipe, find_boxes
 from rules.rule import Target
 
@@ -21,6 +22,8 @@ class PromptContext:
     """What recipes may look at."""
 
     volume: Volume
+    annotations: tuple[PlacedAnnotation, ...] = ()
+    """Of the study, those that lie on the volume."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class PromptedObject:
     object_id: int
     label: str
     prompts: tuple[Prompt, ...]
+    origin: AnnotationOrigin | None = None
+    """The annotation that the prompt came from, if one did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +54,9 @@ class GeneratedPrompts:
     missing: tuple[NoPrompt, ...]
 
 
-Found: TypeAlias = tuple[BoxPrompt, ...] | NoneFound
-"""One box an object."""
-
-
 def generate(plan: Plan, context: PromptContext) -> GeneratedPrompts:
     """Return the prompts of all targets of a plan, by their recipes."""
-    return _numbered([(target, _find(target, context.volume)) for target in plan.targets])
+    return _numbered([(target, _find(target, context)) for target in plan.targets])
 
 
 def with_boxes(plan: Plan, boxes: Sequence[BoxPrompt], context: PromptContext) -> GeneratedPrompts:
@@ -70,29 +71,37 @@ def with_boxes(plan: Plan, boxes: Sequence[BoxPrompt], context: PromptContext) -
     return _numbered(list(zip(plan.targets, drawn, strict=True)))
 
 
-def _find(target: Target, volume: Volume) -> Found:
-    return FINDERS[type(target.prompt)](target, volume)
+def _find(target: Target, context: PromptContext) -> Found:
+    return FINDERS[type(target.prompt)](target, context)
 
 
-def _box(target: Target, volume: Volume) -> Found:
+def _box(target: Target, context: PromptContext) -> Found:
     recipe = target.prompt
     if not isinstance(recipe, PixelBox | FractionBox | MillimetreBox):
         raise TypeError(f"prompt: expected a box recipe, got {type(recipe).__name__}")
-    return _single(find_box(recipe, volume))
+    return _single(find_box(recipe, context.volume))
 
 
-def _threshold(target: Target, volume: Volume) -> Found:
+def _threshold(target: Target, context: PromptContext) -> Found:
     recipe = target.prompt
     if not isinstance(recipe, ThresholdRecipe):
         raise TypeError(f"prompt: expected a threshold recipe, got {type(recipe).__name__}")
-    return find_boxes(recipe, volume)
+    return find_boxes(recipe, context.volume)
 
 
-FINDERS: Mapping[type, Callable[[Target, Volume], Found]] = {
+def _annotation(target: Target, context: PromptContext) -> Found:
+    recipe = target.prompt
+    if not isinstance(recipe, AnnotationRecipe):
+        raise TypeError(f"prompt: expected an annotation recipe, got {type(recipe).__name__}")
+    return find_annotated(recipe, context.volume, context.annotations)
+
+
+FINDERS: Mapping[type, Callable[[Target, PromptContext], Found]] = {
     PixelBox: _box,
     FractionBox: _box,
     MillimetreBox: _box,
     ThresholdRecipe: _threshold,
+    AnnotationRecipe: _annotation,
 }
 """The recipe of each form of `prompt`."""
 
@@ -109,13 +118,14 @@ def _clipped(box: BoxPrompt, volume: Volume) -> BoxPrompt | NoneFound:
 def _numbered(found: Sequence[tuple[Target, Found]]) -> GeneratedPrompts:
     objects: list[PromptedObject] = []
     missing: list[NoPrompt] = []
-    for target, boxes in found:
-        if isinstance(boxes, NoneFound):
-            missing.append(NoPrompt(target=target, reason=boxes.reason))
+    for target, answer in found:
+        if isinstance(answer, NoneFound):
+            missing.append(NoPrompt(target=target, reason=answer.reason))
             continue
-        for count, box in enumerate(boxes, start=1):
+        for count, one in enumerate(answer, start=1):
             number = len(objects) + 1
-            label = target.label if len(boxes) == 1 else f"{target.label} {count}"
-            prompt = dataclasses.replace(box, object_id=number)
-            objects.append(PromptedObject(target=target, object_id=number, label=label, prompts=(prompt,)))
+            label = target.label if len(answer) == 1 else f"{target.label} {count}"
+            drawn, origin = (one.prompt, one.origin) if isinstance(one, AnnotatedPrompt) else (one, None)
+            prompt = dataclasses.replace(drawn, object_id=number)
+            objects.append(PromptedObject(target=target, object_id=number, label=label, prompts=(prompt,), origin=origin))
     return GeneratedPrompts(objects=tuple(objects), missing=tuple(missing))
