@@ -16,6 +16,8 @@ from dicom_io.frame_attributes import numbers
 
 MAXIMUM_DEPTH = 30
 """Deeper trees are damaged or hostile; TID 1500 needs 8."""
+MAXIMUM_VISITS = 1_000_000
+"""Items that are looked at in one report: references from item to item can make a small file an endless walk."""
 
 ConceptSet = frozenset[tuple[str, str]]
 """(value, scheme) of one concept in today's and older coding schemes."""
@@ -45,6 +47,19 @@ DEVICE_OBSERVER = concepts(("121013", "DCM"))
 ALGORITHM_NAME = concepts(("111001", "DCM"))
 
 
+@dataclass(kw_only=True)
+class Visits:
+    """Counts the items of one report that were looked at."""
+
+    left: int = MAXIMUM_VISITS
+
+    def spend(self, items_below: int) -> None:
+        """Raise MalformedAnnotation when more were looked at than any report needs."""
+        self.left -= items_below
+        if self.left < 0:
+            raise MalformedAnnotation(f"expected a report of at most {MAXIMUM_VISITS} items, got one that refers to itself over and over")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ContentItem:
     """One item of the tree; `path` is its identifier, 1-based, the root is (1,) (PS3.3 C.17.3.2.5)."""
@@ -52,6 +67,9 @@ class ContentItem:
     dataset: Dataset
     path: tuple[int, ...]
     root: Dataset
+    visits: Visits
+    above: tuple[tuple[int, ...], ...] = ()
+    """Identifiers of the items on the way here."""
 
     @cached_property
     def concept(self) -> Code | None:
@@ -67,26 +85,28 @@ class ContentItem:
         """CONTAINER, NUM, SCOORD ..."""
         return text(self.dataset, "ValueType")
 
-    @property
+    @cached_property
     def children(self) -> list[ContentItem]:
         """The items below, by-reference ones resolved to what they stand for. Raises MalformedAnnotation for a tree without end."""
-        if len(self.path) > MAXIMUM_DEPTH:
+        if len(self.above) > MAXIMUM_DEPTH:
             raise MalformedAnnotation(f"expected a report of at most {MAXIMUM_DEPTH} levels, got more; export it again")
-        below = enumerate(items(self.dataset, "ContentSequence"), start=1)
-        return [child for number, item in below for child in self._resolved(item, (*self.path, number))]
+        below = items(self.dataset, "ContentSequence")
+        self.visits.spend(len(below))
+        return [child for number, item in enumerate(below, start=1) for child in self._resolved(item, (*self.path, number))]
 
     def _resolved(self, item: Dataset, path: tuple[int, ...]) -> list[ContentItem]:
         identifier = tuple(int(number) for number in numbers(item, "ReferencedContentItemIdentifier"))
-        if not identifier:
-            return [ContentItem(dataset=item, path=path, root=self.root)]
-        found: Dataset = self.root
+        found: Dataset = self.root if identifier else item
         for number in identifier[1:]:
             below = items(found, "ContentSequence")
             if not 1 <= number <= len(below):
                 return []
             found = below[number - 1]
-        # An item that refers to one of its own ancestors would be walked for ever.
-        return [] if path[: len(identifier)] == identifier else [ContentItem(dataset=found, path=identifier, root=self.root)]
+        above = (*self.above, self.path)
+        # An item that refers to one that it hangs from would be walked for ever.
+        if identifier in above:
+            return []
+        return [ContentItem(dataset=found, path=identifier or path, root=self.root, visits=self.visits, above=above)]
 
     def below(self) -> Iterator[ContentItem]:
         """Every item below, depth first."""
@@ -117,7 +137,7 @@ class ContentItem:
 
 def root_of(dataset: Dataset) -> ContentItem:
     """Return the root container of a report."""
-    return ContentItem(dataset=dataset, path=(1,), root=dataset)
+    return ContentItem(dataset=dataset, path=(1,), root=dataset, visits=Visits())
 
 
 def text_of(item: ContentItem, wanted: ConceptSet) -> str:
