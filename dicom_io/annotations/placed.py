@@ -5,7 +5,7 @@ Voxel indices are continuous (k, j, i), the centre of a voxel is its integer ind
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from dicom_io.codes import Code
 from dicom_io.geometry import Float64
+
+Edges: TypeAlias = tuple[float, float, float, float]
+"""(left, top, right, bottom) in continuous pixel coordinates; the outer edge of the first pixel is -0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,8 @@ class PlacedMask:
     """(k, j, i)."""
     block: NDArray[np.bool_]
     """(k, j, i), never empty."""
+    outlines: Mapping[int, Edges] = field(default_factory=dict)
+    """Slice -> extent of the outlines drawn on it: a tip that is thinner than a pixel covers no centre, yet was drawn."""
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -95,6 +100,11 @@ class PlacedMask:
             right=left + int(columns.max()),
             bottom=top + int(rows.max()),
         )
+
+    def edges(self, frame: int) -> Edges:
+        """The extent on one of `frames` in continuous pixel coordinates: of the drawn outlines, else of the pixels' outer edges."""
+        box = self.box(frame)
+        return self.outlines.get(frame, (box.left - 0.5, box.top - 0.5, box.right + 0.5, box.bottom + 0.5))
 
     def boxes(self) -> Iterator[PixelBox]:
         """The tight box of every slice that has a voxel."""

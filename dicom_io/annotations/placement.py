@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -21,7 +21,16 @@ from dicom_io.annotations.annotation import (
     RejectedItem,
     SegmentReference,
 )
-from dicom_io.annotations.placed import PlacedAnnotation, PlacedAxes, PlacedLine, PlacedMask, PlacedPoints, PlacedShape
+from dicom_io.annotations.placed import (
+    Edges,
+    PlacedAnnotation,
+    PlacedAxes,
+    PlacedLine,
+    PlacedMask,
+    PlacedPoints,
+    PlacedShape,
+    nearest_slice,
+)
 from dicom_io.annotations.plane_regions import sample
 from dicom_io.annotations.regions import stacks_of_contours, stacks_of_mask
 from dicom_io.errors import AnnotationElsewhere, UnplacedAnnotation, UnusableAnnotation
@@ -144,11 +153,26 @@ def _axes(shape: Axes, volume: Volume) -> Placed:
 def _contours(shape: Contours, volume: Volume) -> Placed:
     sampled = sample(stacks_of_contours(shape), volume)
     if sampled.mask is not None:
-        return sampled.mask, sampled.notes
+        drawn_here = "resampled" not in sampled.notes
+        return (replace(sampled.mask, outlines=_extents(shape, volume)) if drawn_here else sampled.mask), sampled.notes
     # Too small to cover a voxel's centre, yet drawn: its points still say where.
     largest = max(shape.outlines_mm, key=lambda outline: float(np.linalg.norm(np.ptp(outline, axis=0))))
     kji = lps_to_kji(volume.affine, largest)
     return PlacedLine(kji=kji), (*sampled.notes, *_judged(kji, volume), "smaller-than-a-voxel")
+
+
+def _extents(shape: Contours, volume: Volume) -> dict[int, Edges]:
+    """Slice -> extent of the outlines on it, which lie on slices of the volume."""
+    points: dict[int, list[Float64]] = {}
+    for outline in shape.outlines_mm:
+        kji = lps_to_kji(volume.affine, outline)
+        points.setdefault(nearest_slice(kji), []).append(kji)
+    extents = {}
+    for k, outlines in points.items():
+        together = np.concatenate(outlines)
+        (top, left), (bottom, right) = together[:, 1:].min(axis=0), together[:, 1:].max(axis=0)
+        extents[k] = (float(left), float(top), float(right), float(bottom))
+    return extents
 
 
 def _mask(shape: Mask, volume: Volume) -> Placed:

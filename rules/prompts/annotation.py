@@ -147,8 +147,7 @@ def _from_mask(recipe: AnnotationRecipe, annotation: PlacedAnnotation, volume: V
     frame = shape.largest_frame
     if (recipe.segment_as if annotation.graphic in _SEGMENTS else recipe.region_as) == "mask":
         return MaskPrompt(frame=frame, mask=shape.image(frame, (volume.voxels.shape[1], volume.voxels.shape[2])))
-    box = shape.box(frame)
-    return _box(recipe, frame, (box.left - 0.5, box.top - 0.5, box.right + 0.5, box.bottom + 0.5), volume)
+    return _box(recipe, frame, shape.edges(frame), volume)
 
 
 _SEGMENTS = ("BINARY", "FRACTIONAL", "LABELMAP")
@@ -158,7 +157,8 @@ def _from_axes(recipe: AnnotationRecipe, annotation: PlacedAnnotation, volume: V
     shape = annotation.shape
     if not isinstance(shape, PlacedAxes):
         raise TypeError(f"expected axes, got {type(shape).__name__}")
-    return _box(recipe, shape.frame, _ellipse_edges(shape.long_kji, shape.short_kji, volume, recipe.width_ratio), volume)
+    extent = _ellipse_extent(shape.long_kji, shape.short_kji, volume, recipe.width_ratio)
+    return _box(recipe, shape.frame, _touched(extent), volume)
 
 
 def _from_line(recipe: AnnotationRecipe, annotation: PlacedAnnotation, volume: Volume) -> Prompt | NoneFound:
@@ -168,9 +168,11 @@ def _from_line(recipe: AnnotationRecipe, annotation: PlacedAnnotation, volume: V
     if shape.tip is not None:
         return _point_prompt(shape.kji[shape.tip : shape.tip + 1], volume)
     if len(shape.kji) == 2:
-        return _box(recipe, shape.frame, _ellipse_edges(shape.kji, None, volume, recipe.width_ratio), volume)
-    (top, left), (bottom, right) = shape.kji[:, 1:].min(axis=0), shape.kji[:, 1:].max(axis=0)
-    return _box(recipe, shape.frame, (float(left), float(top), float(right), float(bottom)), volume)
+        extent = _ellipse_extent(shape.kji, None, volume, recipe.width_ratio)
+    else:
+        (top, left), (bottom, right) = shape.kji[:, 1:].min(axis=0), shape.kji[:, 1:].max(axis=0)
+        extent = (float(left), float(top), float(right), float(bottom))
+    return _box(recipe, shape.frame, _touched(extent), volume)
 
 
 def _from_points(_: AnnotationRecipe, annotation: PlacedAnnotation, volume: Volume) -> Prompt | NoneFound:
@@ -200,8 +202,14 @@ def _point_prompt(kji: NDArray[np.float64], volume: Volume) -> Prompt | NoneFoun
     return PointPrompt(frame=frame, points=points, labels=(1,) * len(points))
 
 
-def _ellipse_edges(long_kji: NDArray[np.float64], short_kji: NDArray[np.float64] | None, volume: Volume, ratio: float) -> Edges:
-    """Return the edges of the box around the ellipse of two diameters, in pixels; it always holds the ends of both.
+def _touched(extent: Edges) -> Edges:
+    """Return the outer edges of the pixels that points at this extent lie in: a caliper's end belongs to the object."""
+    left, top, right, bottom = extent
+    return nearest(left) - 0.5, nearest(top) - 0.5, nearest(right) + 0.5, nearest(bottom) + 0.5
+
+
+def _ellipse_extent(long_kji: NDArray[np.float64], short_kji: NDArray[np.float64] | None, volume: Volume, ratio: float) -> Edges:
+    """Return the extent of the ellipse of two diameters, in pixels; it always holds the ends of both.
 
     The half width of an ellipse with the semi-axes a and b is sqrt(a_x**2 + b_x**2). Perpendicular is meant in millimetres.
     """
