@@ -65,7 +65,7 @@ def place(annotation: Annotation, volume: Volume, series_uid: str = "") -> Place
             f"got frame of reference {annotation.frame_of_reference_uid or 'none'}; register the series, or draw on this one"
         )
     shape, notes = _PLACERS[type(annotation.shape)](annotation.shape, volume)
-    foreign = () if same_frame else ("frame-of-reference-differs",)
+    foreign = ("frame-of-reference-differs",) if annotation.frame_of_reference_uid and not same_frame else ()
     if foreign and "resampled" in notes:
         raise AnnotationElsewhere(
             "expected a shape on the slices that it refers to, since its frame of reference is another one, got one between them; "
@@ -104,11 +104,13 @@ def place_all(annotations: Annotations, volume: Volume, series_uid: str = "") ->
 def masks_on(annotations: Iterable[Annotation], volume: Volume) -> tuple[tuple[Annotation, NDArray[np.bool_]], ...]:
     """Return every contour set, ellipsoid and segment that covers a voxel of `volume` with its mask (k, j, i) bool.
 
-    For measuring and training: the masks of a structure set or segmentation on the grid of a series. Those that lie elsewhere
-    are left out. Raises MalformedAnnotation for outlines that are not flat.
+    For measuring and training: the masks of a structure set or segmentation on the grid of a series. Other shapes, references
+    that were not resolved, and what lies elsewhere are left out. Raises MalformedAnnotation for outlines that are not flat.
     """
     found = []
     for annotation in annotations:
+        if not isinstance(annotation.shape, Contours | Ellipsoid | Mask):
+            continue
         try:
             shape = place(annotation, volume).shape
         except AnnotationElsewhere:

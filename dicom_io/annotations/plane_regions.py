@@ -28,6 +28,8 @@ MAXIMUM_SLAB_MM = 10.0
 """Contours farther apart than this are sparse drawings, not slabs."""
 ON_SLICE_TOLERANCE = 0.1
 """Part of the slice spacing within which a plane lies on a slice."""
+PARALLEL_TOLERANCE_MM = 0.05
+"""A region whose corners differ by less along the slice normal is parallel to the slices: coordinates are often rounded to 0.01 mm."""
 BOUNDARY_SHIFT_MM = 1e-5
 """Slab boundaries lie this much lower, so that a slice right on one is not torn by rounding."""
 
@@ -66,6 +68,7 @@ class Sampled:
 
 def sample(stacks: Sequence[RegionStack], volume: Volume) -> Sampled:
     """Return the voxels of `volume` that the stacks cover together."""
+    stacks = [_aligned(stack, volume) for stack in stacks]
     corners = np.concatenate([region.corners_mm for stack in stacks for region in stack.regions])
     normals = [stack.normal * _reach(stack, volume)[0] for stack in stacks]
     padded = np.concatenate([corners + normal * sign for normal in normals for sign in (-1.0, 1.0)])
@@ -80,6 +83,18 @@ def sample(stacks: Sequence[RegionStack], volume: Volume) -> Sampled:
     if not block.any():
         return Sampled(mask=None, notes=tuple(sorted(notes)))
     return Sampled(mask=_cropped(first, block), notes=tuple(sorted(notes)))
+
+
+def _aligned(stack: RegionStack, volume: Volume) -> RegionStack:
+    """Give planes that are parallel to the slices the slices' own normal, which no rounded coordinate has blurred.
+
+    Else the far ends of one slice could lie on two sides of a slab's boundary.
+    """
+    normal = np.cross(volume.affine[:3, 2], volume.affine[:3, 1])
+    normal = normal / np.linalg.norm(normal)
+    if all(float(np.ptp(region.corners_mm @ normal)) <= PARALLEL_TOLERANCE_MM for region in stack.regions):
+        return RegionStack(normal=normal, regions=stack.regions)
+    return stack
 
 
 def _lay(stack: RegionStack, volume: Volume, first: NDArray[np.int64], block: NDArray[np.bool_]) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 
@@ -180,8 +181,6 @@ def test_an_item_that_cannot_be_used_is_named_beside_the_result_of_the_others(st
 
 
 def test_annotations_of_another_study_are_no_input(study: Path) -> None:
-    import pydicom
-
     oblique(study)
     header = report(study / "sr.dcm", measurements(group(scoord("POLYLINE", to_corner(BOX), on_image(3), concept=REGION))))
     dataset = pydicom.dcmread(header.path)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from numpy.typing import NDArray
@@ -194,8 +195,6 @@ def test_a_foreign_frame_of_reference_counts_only_with_the_images_that_it_refers
 
 def test_the_liver_of_dcmqi_lies_where_its_pixels_say(shared_folder: Path) -> None:
     """The stored bits, unpacked here, against the mask on the CT; both segmentations refer to the same three slices."""
-    import pydicom
-
     folder = shared_folder / "data" / "seg_and_sr_dcmqi" / "segmentations"
     headers = [*find_instances(folder / "ct-3slice"), read_header(folder / "liver.dcm"), read_header(folder / "partial_overlaps.dcm")]
     volume, series_uid = grid_of(headers)
