@@ -125,14 +125,23 @@ def _lay_plane(
     start, stop = np.maximum(bounds[0], first), np.minimum(bounds[1], first + np.array(block.shape) - 1)
     if (start > stop).any():
         return
-    grid = np.stack(np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(start, stop, strict=True)), indexing="ij"), axis=-1)
-    points = kji_to_lps(volume.affine, grid.reshape(-1, 3).astype(np.float64))
-    along = points @ normal
-    within = np.flatnonzero((along >= low) & (along < high))
-    covered = np.zeros(len(points), np.bool_)
-    covered[within] = region.covers(points[within])
+    within = _between(normal, (low, high), (start, stop), volume)
+    covered = np.zeros(within.shape, np.bool_)
+    kji = np.argwhere(within)
+    covered[within] = region.covers(kji_to_lps(volume.affine, (kji + start).astype(np.float64)))
     a, b = start - first, stop - first + 1
-    block[a[0] : b[0], a[1] : b[1], a[2] : b[2]] |= covered.reshape(grid.shape[:3])
+    block[a[0] : b[0], a[1] : b[1], a[2] : b[2]] |= covered
+
+
+def _between(
+    normal: Float64, slab: tuple[float, float], bounds: tuple[NDArray[np.int64], NDArray[np.int64]], volume: Volume
+) -> NDArray[np.bool_]:
+    """Which voxels (k, j, i) from the first to the last of `bounds` have their centre in a slab along `normal`."""
+    start, stop = bounds
+    steps = normal @ volume.affine[:3, :3]
+    k, j, i = (step * np.arange(a, b + 1) for step, a, b in zip(steps, start, stop, strict=True))
+    along = float(normal @ volume.affine[:3, 3]) + k[:, np.newaxis, np.newaxis] + j[:, np.newaxis] + i
+    return np.asarray((along >= slab[0]) & (along < slab[1]))
 
 
 def _planes(stack: RegionStack) -> list[tuple[float, list[PlanarRegion]]]:
