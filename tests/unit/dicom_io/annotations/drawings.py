@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     Comprehensive3DSRStorage,
     ExplicitVRLittleEndian,
     GrayscaleSoftcopyPresentationStateStorage,
@@ -48,7 +49,7 @@ def save(dataset: Dataset, path: Path, sop_class: str, syntax: str = ExplicitVRL
     dataset.SeriesInstanceUID = f"{dataset.SOPInstanceUID}.1"
     dataset.PatientID, dataset.PatientName = "PHANTOM-7", "Nobody"
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     dataset.save_as(path, enforce_file_format=True)
     return read_header(path)
 
@@ -138,8 +139,8 @@ def scoord(graphic: str, data: Sequence[float], *children: Dataset, concept: tup
 
 def scoord3d(graphic: str, points: Float64, concept: tuple[str, str, str] | None = None) -> Dataset:
     """Coordinates in the patient."""
-    values: dict[str, object] = {"GraphicType": graphic, "GraphicData": [float(value) for value in points.ravel()]}
-    return content("SCOORD3D", concept, ReferencedFrameOfReferenceUID=FRAME_OF_REFERENCE_UID, **values)
+    data = [float(value) for value in points.ravel()]
+    return content("SCOORD3D", concept, ReferencedFrameOfReferenceUID=FRAME_OF_REFERENCE_UID, GraphicType=graphic, GraphicData=data)
 
 
 def measured(concept: tuple[str, str, str], *children: Dataset) -> Dataset:
