@@ -149,7 +149,7 @@ def _segment(number: int, item: PromptedObject, root_series_rule: tuple[str, str
         # A person's drawing led to it (PS3.3 C.8.20.2), and it keeps what that drawing was tracked by.
         algorithm_type="AUTOMATIC" if item.origin is None or item.origin.automatic else "SEMIAUTOMATIC",
         tracking_id=(item.origin.tracking_id[:64] if item.origin else "") or item.label,
-        tracking_uid=_tracked_by(item) or derive_uid(root, "tracking", *entropy, item.label, str(item.object_id)),
+        tracking_uid=_tracked_by(item) or derive_uid(root, "tracking", *entropy, *_mark(item)),
         color_rgb=target.color,
     )
 
@@ -158,6 +158,11 @@ def _tracked_by(item: PromptedObject) -> str:
     """The annotation's tracking UID; empty where it has none that DICOM allows."""
     uid = item.origin.tracking_uid if item.origin else ""
     return uid if len(uid) <= MAXIMUM_UID_LENGTH and re.fullmatch(RE_VALID_UID, uid) else ""
+
+
+def _mark(item: PromptedObject) -> tuple[str, str]:
+    """What tells this object from others of the same rule and series: the drawing that prompted it, else its label and number."""
+    return (item.label, str(item.object_id)) if item.origin is None else (item.origin.sop_instance_uid, item.origin.item)
 
 
 def _parameters(plan: Plan, objects: SegmentedObjects) -> dict[str, str]:

@@ -141,6 +141,16 @@ def test_two_regions_of_a_structure_set_are_two_segments_and_a_label_chooses_one
     assert one.masks.sum() == 8 * 7
 
 
+def test_what_is_tracked_stays_the_same_when_another_annotation_is_added(study: Path) -> None:
+    volume = oblique(study)
+    contours = [[("CLOSED_PLANAR", to_mm(volume.affine, k, BOX[:4]))] for k in (2, 5)]
+    structure_set(study / "rs.dcm", contours[1:], series=SERIES_UID)
+    alone = read_segmentation(Path(segmented(study)[SERIES_UID].result)).segments[0].tracking_uid
+    report(study / "a.dcm", measurements(group(scoord("POLYLINE", to_corner(BOX), on_image(3), concept=REGION))), uid="1.2.826.0.1.1")
+    both = read_segmentation(Path(segmented(study)[SERIES_UID].result)).segments
+    assert [segment.tracking_uid for segment in both] == [TRACKING_UID, alone]
+
+
 def test_a_rerun_gives_the_same_bytes_and_a_moved_annotation_another_object(study: Path) -> None:
     volume = oblique(study)
     structure_set(study / "rs.dcm", [[("CLOSED_PLANAR", to_mm(volume.affine, 2, BOX[:4]))]], series=SERIES_UID)

@@ -161,9 +161,9 @@ def group(*children: Dataset) -> Dataset:
     return content("CONTAINER", ("125007", "DCM", "Measurement Group"), *head, *children, ContinuityOfContent="SEPARATE")
 
 
-def report(path: Path, *children: Dataset, sop_class: str = Comprehensive3DSRStorage) -> InstanceHeader:
+def report(path: Path, *children: Dataset, sop_class: str = Comprehensive3DSRStorage, uid: str = OBJECT_UID) -> InstanceHeader:
     """A report whose root holds `children`."""
-    dataset = Dataset()
+    dataset = item(SOPInstanceUID=uid)
     dataset.Modality, dataset.ValueType, dataset.ContinuityOfContent = "SR", "CONTAINER", "SEPARATE"
     dataset.ConceptNameCodeSequence = [coded(("126000", "DCM", "Imaging Measurement Report"))]
     observer = content("PNAME", ("121008", "DCM", "Person Observer Name"), relation="HAS OBS CONTEXT", PersonName="Reader^One")
