@@ -52,6 +52,18 @@ class NotAVolume(RejectedInput):
     code = "not-a-volume"
 
 
+class SeveralVolumes(NotAVolume):
+    """The series holds several volumes where one was asked for."""
+
+    code = "several-volumes"
+
+
+class NoSuv(RejectedInput):
+    """A PET volume has no standardised uptake values, which the rule's windows or thresholds are meant in."""
+
+    code = "no-suv"
+
+
 class MissingGeometry(NotAVolume):
     """Position, orientation or spacing is absent, so voxels have no place in the patient."""
 
@@ -77,13 +89,13 @@ class UnevenSpacing(NotAVolume):
 
 
 class GantryTilt(NotAVolume):
-    """The stack is sheared: slices step along a direction that is not their normal."""
+    """Slices step more aside than along their normal: steeper than any gantry tilts."""
 
     code = "gantry-tilt"
 
 
 class TooFewSlices(NotAVolume):
-    """Fewer slices than a volume needs."""
+    """Single slices beside others, or a single slice without a thickness."""
 
     code = "too-few-slices"
 
