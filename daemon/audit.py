@@ -72,6 +72,10 @@ class Audit:
         """No rule matched, or there is nothing to deliver."""
         return self._append("job-skipped", **_of_job(job), reasons=list(reasons))
 
+    def left_out(self, job: Job, reasons: Sequence[str]) -> AuditRecord:
+        """Of a series with results, some volumes or instances gave none."""
+        return self._append("left-out", **_of_job(job), reasons=list(reasons))
+
     def job_refused(self, job: Job, code: str, message: str) -> AuditRecord:
         """The data can never be processed."""
         return self._append("job-refused", **_of_job(job), code=code, message=message)

@@ -123,6 +123,23 @@ def segment(
 
 
 @app.command()
+def inspect(
+    place: Annotated[Path, typer.Argument(metavar="DIR", help="a folder of DICOM, or one file")],
+    pixels: Annotated[bool, typer.Option("--pixels", help="also decode every image, as a job would")] = False,
+    identify: Annotated[bool, typer.Option("--identify", help="also show patient, date and descriptions")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a folder holds: series, volumes, geometry, oddities, and what is refused and why."""
+    from daemon.commands import inspect as command
+
+    found = command.inspect_folder(place, pixels=pixels)
+    if as_json:
+        typer.echo(command.as_json(found, identify=identify))
+        return
+    command.show(found, Console(), identify=identify)
+
+
+@app.command()
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the installation, the configuration, the rules, the weights and the destinations."""
     raise typer.Exit(check_installation(config, as_json=as_json))

@@ -10,30 +10,25 @@ Those live one level out, in `daemon.worker` (jobs) and `daemon.commands.segment
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from daemon.annotations import annotations_for, in_words
 from daemon.errors import ConfigError
 from daemon.inference import SegmentedObjects, segment_objects
+from daemon.planning import Planned, Skipped, plan_volumes, wrong_unit
 from daemon.provenance import Provenance, identify
 from daemon.request import SeriesRequest
 from daemon.tools import Tools
 from dicom_io.segmentation import write_segmentation
 from dicom_io.segmentation_check import check_segmentation
+from dicom_io.slice_stack import Refused
 from dicom_io.volume import Volume
-from dicom_io.volume_reader import read_volume
+from dicom_io.volume_reader import read_or_refuse
 from model.prompt import BoxPrompt
-from rules.match import NoMatch, Plan, match
+from rules.match import Plan
 from rules.prompts.generate import GeneratedPrompts, PromptContext, generate, with_boxes
 from rules.quality import Verdict, judge
-
-
-@dataclass(frozen=True, kw_only=True)
-class Skipped:
-    """Nothing to deliver, and why, a line a reason."""
-
-    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +44,36 @@ class Segmented:
     missing: tuple[str, ...]
 
 
-def segment_series(request: SeriesRequest, tools: Tools) -> Skipped | Segmented:
-    """Take a complete series to its checked SEG, or say why there is none.
+def segment_series(request: SeriesRequest, tools: Tools) -> Iterator[Skipped | Refused | Segmented]:
+    """Take every volume of a complete series to its checked SEG, or say why there is none; one at a time, since each is large.
 
-    Raises `dicom_io.errors.RejectedInput` for data that can never be processed and `InvalidSegmentation` if the object that
-    was written does not say what was meant (a bug: it never leaves the house).
+    Raises `dicom_io.errors.RejectedInput` for a series of which nothing can ever be processed and `InvalidSegmentation` if an
+    object that was written does not say what was meant (a bug: it never leaves the house).
     """
-    plan = match(request.attributes, tools.ruleset)
-    if isinstance(plan, NoMatch):
-        return Skipped(reasons=plan.reasons)
+    refused: list[Refused] = []
+    others = False
+    for item in plan_volumes(request, tools.ruleset):
+        outcome = segment_volume(request, item, tools) if isinstance(item, Planned) else item
+        if isinstance(outcome, Refused):
+            refused.append(outcome)
+        else:
+            others = True
+            yield outcome
+    if refused and not others:
+        raise refused[0].error
+    yield from refused
+
+
+def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Skipped | Refused | Segmented:
+    """Take one volume to its checked SEG, or say why there is none."""
+    plan = planned.plan
     with tools.stage("read"):
-        volume = read_volume(request.series)
+        volume = read_or_refuse(planned.stack)
+    if isinstance(volume, Refused):
+        return volume
+    no_suv = wrong_unit(plan, volume, planned.stack)
+    if no_suv is not None:
+        return planned.stack.refused(no_suv)
     with tools.stage("prompt"):
         annotations = annotations_for(plan, volume, request)
         prompted = _prompts(plan, PromptContext(volume=volume, annotations=annotations.placed), request.boxes)

@@ -94,7 +94,7 @@ def identify(request: SeriesRequest, plan: Plan, volume: Volume, objects: Segmen
         weights=objects.weights,
         device=objects.device,
         precision=objects.precision,
-        source_sop_instance_uids=tuple(source.sop_instance_uid for source in volume.sources),
+        source_sop_instance_uids=tuple(source.sop_instance_uid for source in volume.sent),
         annotation_sop_instance_uids=_annotation_objects(objects),
         segments=segments,
         identity=identity,
@@ -104,7 +104,7 @@ def identify(request: SeriesRequest, plan: Plan, volume: Volume, objects: Segmen
 def job_key(volume: Volume, rule_hash: str, objects: SegmentedObjects) -> str:
     """Return the SHA-256 over everything that decides the masks: instances, voxels, geometry, rule, weights and prompts."""
     digest = hashlib.sha256()
-    for text in sorted(source.sop_instance_uid for source in volume.sources):
+    for text in sorted(source.sop_instance_uid for source in volume.sent):
         digest.update(text.encode() + b"\n")
     digest.update(np.ascontiguousarray(volume.voxels).tobytes())
     digest.update(np.ascontiguousarray(volume.affine).tobytes())

@@ -7,19 +7,21 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from daemon.audit import Audit
 from daemon.config import Config
 from daemon.errors import Fault, Transient, classify
-from daemon.pipeline import Segmented, Skipped, segment_series
+from daemon.pipeline import Segmented, segment_series
+from daemon.planning import Skipped
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
 from daemon.store import Job, JobState, LeaseLost, OutboxItem, Results, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
 from dicom_io.series import read_series
+from dicom_io.slice_stack import Refused
 from model.options import PropagationOptions
 from rules.rule import RuleSet
 
@@ -70,11 +72,7 @@ class Worker:
     def _run(self, job: Job) -> None:
         stages = Stages()
         try:
-            outcome = self._segment(job, stages)
-            if isinstance(outcome, Skipped):
-                self._skip(job, outcome)
-            else:
-                self._keep(job, outcome, stages)
+            self._work(job, stages)
         except LeaseLost:
             raise
         except Stopping:
@@ -83,7 +81,26 @@ class Worker:
         except Exception as error:  # noqa: BLE001  # the worker loop's boundary: one series never ends the worker
             self._failed(job, error)
 
-    def _segment(self, job: Job, stages: Stages) -> Skipped | Segmented:
+    def _work(self, job: Job, stages: Stages) -> None:
+        """Keep what each volume of the series gives, one at a time, and finish the job with all of it."""
+        items: list[OutboxItem] = []
+        reasons: list[str] = []
+        results = 0
+        for outcome in self._segment(job, stages):
+            if isinstance(outcome, Segmented):
+                items += self._keep(job, outcome, stages)
+                results += 1
+            else:
+                reasons += outcome.reasons
+        if not results:
+            self._skip(job, reasons)
+            return
+        if reasons:
+            self.audit.left_out(job, reasons)
+        self.store.finish_with_results(job, items)
+        LOG.info("job %s: %d volume(s), %d left out, after %.1f s", job.id, results, len(reasons), sum(stages.seconds.values()))
+
+    def _segment(self, job: Job, stages: Stages) -> Iterator[Skipped | Refused | Segmented]:
         request = SeriesRequest(
             series=read_series(self.store.instance_paths(job)),
             calling_ae_title=job.calling_ae_title,
@@ -100,20 +117,20 @@ class Worker:
         )
         return segment_series(request, tools)
 
-    def _skip(self, job: Job, outcome: Skipped) -> None:
-        self.store.skip(job, outcome.reasons)
-        self.audit.job_skipped(job, outcome.reasons)
-        LOG.info("job %s: skipped (%s)", job.id, "; ".join(outcome.reasons))
+    def _skip(self, job: Job, reasons: Sequence[str]) -> None:
+        self.store.skip(job, tuple(reasons))
+        self.audit.job_skipped(job, reasons)
+        LOG.info("job %s: skipped (%s)", job.id, "; ".join(reasons))
 
-    def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> None:
+    def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> list[OutboxItem]:
+        """Put a result where it survives a crash; return what is to be sent of it."""
         uid = outcome.provenance.identity.sop_instance_uid
         path = self.results.write(f"{uid}.dcm", outcome.part10)
         sha256 = hashlib.sha256(outcome.part10).hexdigest()
-        items = [OutboxItem(destination=name, path=path, sop_instance_uid=uid, sha256=sha256) for name in outcome.destinations]
         # Said before it is queued for sending: an audit trail may know of a result that a crash kept back, never the reverse.
         self.audit.segmentation_created(job, outcome.provenance, outcome.verdicts, stages.seconds)
-        self.store.finish_with_results(job, items)
-        LOG.info("job %s: SEG %s for %s after %.1f s", job.id, uid, ", ".join(outcome.destinations), sum(stages.seconds.values()))
+        LOG.info("job %s: SEG %s for %s", job.id, uid, ", ".join(outcome.destinations))
+        return [OutboxItem(destination=name, path=path, sop_instance_uid=uid, sha256=sha256) for name in outcome.destinations]
 
     def _failed(self, job: Job, error: Exception) -> None:
         judged = classify(error)

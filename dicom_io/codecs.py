@@ -9,6 +9,7 @@ from pydicom import uid
 
 from dicom_io.errors import UndecodablePixels
 from dicom_io.instance import InstanceHeader
+from dicom_io.slice_stack import label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,6 @@ def why_undecodable(header: InstanceHeader) -> UndecodablePixels | None:
 
 
 def described(header: InstanceHeader) -> str:
-    """Return file name and transfer syntax, for messages."""
+    """Return an image and its transfer syntax, for messages; not its file's name, which may be a patient's."""
     syntax = uid.UID(header.transfer_syntax_uid)
-    return f"{header.path.name} ({syntax.name}, {header.transfer_syntax_uid})"
+    return f"{label(header)} ({syntax.name}, {header.transfer_syntax_uid})"

@@ -58,6 +58,12 @@ class SeveralVolumes(NotAVolume):
     code = "several-volumes"
 
 
+class TooManyVolumes(RejectedInput):
+    """The series holds more volumes than anyone wants segmented each."""
+
+    code = "too-many-volumes"
+
+
 class NoSuv(RejectedInput):
     """A PET volume has no standardised uptake values, which the rule's windows or thresholds are meant in."""
 

@@ -10,6 +10,7 @@ from dicom_io.decode import decode_frames
 from dicom_io.errors import UndecodablePixels
 from dicom_io.frame_attributes import numbers, whole_number
 from dicom_io.instance import InstanceHeader
+from dicom_io.slice_stack import label
 from dicom_io.volume import FrameStack, SourceFrame
 
 
@@ -36,7 +37,7 @@ def _coloured(header: InstanceHeader, stored: NDArray[np.generic]) -> NDArray[np
     try:
         return np.asarray(apply_color_lut(stored, header.dataset))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise UndecodablePixels(f"{header.path.name}: expected a readable palette, got {error}; send it again") from error
+        raise UndecodablePixels(f"{label(header)}: expected a readable palette, got {error}; send it again") from error
 
 
 def _displayable(header: InstanceHeader, frames: NDArray[np.generic]) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -45,14 +46,12 @@ def _displayable(header: InstanceHeader, frames: NDArray[np.generic]) -> NDArray
     if frames.dtype == np.uint16:
         return frames.astype(np.uint16, copy=False)
     raise UndecodablePixels(
-        f"{header.path.name}: expected unsigned values of 8 or 16 bits for frames without a place in the patient, got {frames.dtype}; "
+        f"{label(header)}: expected unsigned values of 8 or 16 bits for frames without a place in the patient, got {frames.dtype}; "
         "send the series that the image belongs to"
     )
 
 
-def _bright_is_high(
-    header: InstanceHeader, frames: NDArray[np.uint8] | NDArray[np.uint16]
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def _bright_is_high(header: InstanceHeader, frames: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8] | NDArray[np.uint16]:
     if header.dataset.get("PhotometricInterpretation") != "MONOCHROME1":
         return frames
     stored = whole_number(header.dataset, "BitsStored", frames.dtype.itemsize * 8)

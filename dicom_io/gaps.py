@@ -72,8 +72,8 @@ def _bridged(ordered: OrderedPlanes) -> Indices:
     if off.size:
         worst = int(off[0])
         raise UnevenSpacing(
-            f"the gaps cannot be bridged: {gaps[worst]:.3f} mm between {ordered.names[worst]} and {ordered.names[worst + 1]} is no multiple "
-            f"of {step:.3f} mm; send a reconstruction with even spacing"
+            f"the gaps cannot be bridged: {gaps[worst]:.3f} mm between {ordered.names[worst]} and {ordered.names[worst + 1]} is no "
+            f"multiple of {step:.3f} mm; send a reconstruction with even spacing"
         )
     missing = int(steps.max()) - 1
     if missing > MOST_BRIDGED_IN_A_ROW or steps.sum() + 1 > 2 * len(ordered.planes):

@@ -16,7 +16,6 @@ from pydicom.pixels.processing import apply_modality_lut
 from dicom_io.errors import UndecodablePixels
 from dicom_io.frame_attributes import numbers, whole_number
 
-
 _EXACT = 2.0**23
 
 

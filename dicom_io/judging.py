@@ -10,10 +10,19 @@ from dicom_io.codecs import why_undecodable
 from dicom_io.errors import DuplicatePositions, MixedGeometry, NotAVolume, RejectedInput, TooFewSlices, UnevenSpacing
 from dicom_io.frame_attributes import slice_thickness_mm
 from dicom_io.gaps import GapPolicy, close_gaps
-from dicom_io.geometry import spacing_mm
+from dicom_io.geometry import slice_distance_mm
 from dicom_io.slice_stack import Part, Refused, SeriesFrame, SliceStack, headers_of
-from dicom_io.splitting import SMALLEST_PART, by_attributes, by_geometry, described_grid, frame_of_reference, has_duplicates, without_repeats
+from dicom_io.splitting import (
+    SMALLEST_PART,
+    by_attributes,
+    by_geometry,
+    described_grid,
+    frame_of_reference,
+    has_duplicates,
+    without_repeats,
+)
 from dicom_io.stack import JITTER_MM, Stack, order_stack
+from dicom_io.suv import pet_scale
 
 THICKNESS_TOLERANCE = 0.01
 """Slice thickness and spacing that differ by less than this part are the same."""
@@ -140,7 +149,7 @@ def _stack(part: Part, stack: Stack, closed: str) -> SliceStack:
     for k, index in zip(stack.grid, stack.order, strict=True):
         frames[k] = part.frames[index]
     first = part.frames[stack.order[0]]
-    spacing = spacing_mm(stack.affine)[0]
+    spacing = slice_distance_mm(stack.affine)
     thickness = slice_thickness_mm(first.header.dataset, first.frame_number)
     beyond = 0.0 if thickness is None or len(frames) == 1 else thickness / spacing - 1.0
     found = {
@@ -156,6 +165,7 @@ def _stack(part: Part, stack: Stack, closed: str) -> SliceStack:
         "single-slice": len(frames) == 1,
         "two-slices": len(frames) == 2,
     }
+    suv = pet_scale(headers_of(part.frames)).quirk if first.header.modality == "PT" else ""
     return SliceStack(
         frames=tuple(frames),
         shape=first.shape,
@@ -163,14 +173,14 @@ def _stack(part: Part, stack: Stack, closed: str) -> SliceStack:
         frame_of_reference_uid=frame_of_reference(first),
         attributes=header_attributes(first.header.dataset),
         split=part.split,
-        quirks=tuple(sorted({*part.quirks, *(code for code, is_so in found.items() if is_so)})),
+        quirks=tuple(sorted({*part.quirks, *filter(None, [suv]), *(code for code, is_so in found.items() if is_so)})),
     )
 
 
 def _leftover(part: Part) -> TooFewSlices:
     return TooFewSlices(
-        f"{len(part.frames)} image(s) beside the others of the series, the first is {part.frames[0].name} ({part.split}); expected at least "
-        f"{SMALLEST_PART} slices for a volume of their own; nothing is lost if they are scouts or repeats"
+        f"{len(part.frames)} image(s) beside the others of the series, the first is {part.frames[0].name} ({part.split}); "
+        f"expected at least {SMALLEST_PART} slices for a volume of their own; nothing is lost if they are scouts or repeats"
     )
 
 
@@ -183,11 +193,13 @@ def _mixed(parts: Sequence[Part], frames: Sequence[SeriesFrame], rest: Sequence[
         if references[0] != references[1]
         else f"{one.name} has {described_grid(one)}, {other.name} has {described_grid(other)}"
     )
+    largest = _largest(rest)
+    besides = "" if isinstance(largest.error, TooFewSlices) else f"; the largest part: {largest.error}"
     error = MixedGeometry(
-        f"the series mixes {len(parts)} geometries, and none of them is a volume: {differs}; the largest: {_largest(rest).error}; "
+        f"the series mixes {len(parts)} geometries, and none of them is a volume: {differs}{besides}; "
         "expected one orientation, matrix and pixel spacing; send each stack as a series of its own, without localizers"
     )
-    return replace(refused(error, frames), part=_largest(rest).part)
+    return replace(refused(error, frames), part=largest.part)
 
 
 def _largest(rest: Sequence[Refused]) -> Refused:

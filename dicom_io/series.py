@@ -16,7 +16,7 @@ from dicom_io.errors import MissingGeometry, NotAVolume, NotDicom, RejectedInput
 from dicom_io.frame_attributes import plane_of_frame, whole_number
 from dicom_io.gaps import GapPolicy
 from dicom_io.instance import InstanceHeader, read_header
-from dicom_io.judging import judge_frames, judge_part, refused
+from dicom_io.judging import judge_frames, judge_part
 from dicom_io.limits import MAXIMUM_FRAMES
 from dicom_io.slice_stack import Refused, SeriesFrame, SliceStack, label
 from dicom_io.sop_classes import is_picture, why_no_slice

@@ -57,6 +57,10 @@ class SliceStack:
         """Every instance once, in the order of its first slice."""
         return tuple(dict.fromkeys(frame.header for frame in self.sent))
 
+    def refused(self, error: RejectedInput) -> Refused:
+        """Return this volume as one that cannot be processed after all."""
+        return Refused(error=error, headers=self.headers, attributes=self.attributes)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
@@ -81,6 +85,11 @@ class Refused:
     def reason(self) -> str:
         """One line for people: the stable code, and what is wrong."""
         return f"[{self.error.code}] {self.error}"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reason as the only line of a list."""
+        return (self.reason,)
 
 
 def headers_of(frames: Sequence[SeriesFrame]) -> tuple[InstanceHeader, ...]:

@@ -99,7 +99,9 @@ def why_no_slice(header: InstanceHeader) -> RejectedInput | None:
     """
     name, which = _class_name(header.sop_class_uid), label(header)
     if not has_matrix(header):
-        return NoPixels(f"instance {header.sop_instance_uid} ({name}) holds no image; expected CT, MR or PET images; send the images themselves")
+        return NoPixels(
+            f"instance {header.sop_instance_uid} ({name}) holds no image; expected CT, MR or PET images; send the images themselves"
+        )
     if header.sop_class_uid not in VOLUME_SOP_CLASSES:
         return NotAVolume(f"{which} is no slice ({name}); expected CT, MR or PET images; send the original series")
     what = _by_image_type(header)

@@ -65,7 +65,9 @@ SPLIT_KEYS: tuple[SplitKey, ...] = (
         ),
     ),
     SplitKey(name="stack", label="StackID", places=(_frame("FrameContentSequence", "StackID"),)),
-    SplitKey(name="echo", label="EchoTime", places=(_frame("MREchoSequence", "EffectiveEchoTime"), _root("EchoTime"), _root("EchoNumbers"))),
+    SplitKey(
+        name="echo", label="EchoTime", places=(_frame("MREchoSequence", "EffectiveEchoTime"), _root("EchoTime"), _root("EchoNumbers"))
+    ),
     SplitKey(
         name="b-value",
         label="DiffusionBValue",
@@ -118,13 +120,20 @@ SPLIT_KEYS: tuple[SplitKey, ...] = (
         name="flip-angle", label="FlipAngle", places=(_frame("MRTimingAndRelatedParametersSequence", "FlipAngle"), _root("FlipAngle"))
     ),
     SplitKey(name="energy", label="KVP", places=(_frame("CTXRayDetailsSequence", "KVP"), _root("KVP"))),
-    SplitKey(name="kernel", label="ConvolutionKernel", places=(_frame("CTReconstructionSequence", "ConvolutionKernel"), _root("ConvolutionKernel"))),
+    SplitKey(
+        name="kernel",
+        label="ConvolutionKernel",
+        places=(_frame("CTReconstructionSequence", "ConvolutionKernel"), _root("ConvolutionKernel")),
+    ),
     SplitKey(name="contrast", label="ContrastBolusAgent", places=(_root("ContrastBolusAgent"),)),
-    SplitKey(name="acquisition-time", label="AcquisitionDateTime", places=(_frame("FrameContentSequence", "FrameAcquisitionDateTime"), _root("AcquisitionDateTime"), _root("AcquisitionTime"))),
+    SplitKey(
+        name="acquisition-time",
+        label="AcquisitionDateTime",
+        places=(_frame("FrameContentSequence", "FrameAcquisitionDateTime"), _root("AcquisitionDateTime"), _root("AcquisitionTime")),
+    ),
     SplitKey(name="content-time", label="ContentTime", places=(_root("ContentTime"),)),
 )
 """In the order in which they are tried: what the protocol varied on purpose before what a clock wrote."""
-
 
 
 def _value(frame: SeriesFrame, place: Place) -> tuple[Hashable, ...]:

@@ -37,7 +37,7 @@ class PetScale:
     factors: Mapping[str, float]
     """SOP Instance UID -> factor from the rescaled value to `unit`."""
     unit: str
-    """`SUVbw`; else the values' own unit: Units of the header, or `SUVlbm`, `SUVbsa`."""
+    """`SUVbw`; else the values' own unit: Units of the header, or another kind of SUV (`SUVlbm`, `SUVbsa`)."""
     quirk: str = ""
     """Why there is no SUVbw: a code that starts with `no-suv-`; empty where there is."""
 
@@ -73,7 +73,7 @@ def _units(dataset: Dataset) -> str:
     stated = str(dataset.get("Units") or "").strip().upper()
     kind = str(dataset.get("SUVType") or "BW").strip().upper()
     if stated in ("GML", "G/ML"):
-        return "GML" if kind == "BW" else {"LBM": "SUVlbm", "LBMJAMES128": "SUVlbm", "LBMJANMA": "SUVlbm", "IBW": "SUVibw"}.get(kind, f"SUV {kind}")
+        return "GML" if kind == "BW" else f"SUV{kind.lower()}"
     return "SUVbsa" if stated == "CM2ML" else stated
 
 

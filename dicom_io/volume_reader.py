@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def read_or_refuse(stack: SliceStack) -> Volume | Refused:
     try:
         return read_stack(stack)
     except RejectedInput as error:
-        return Refused(error=error, headers=stack.headers, attributes=stack.attributes)
+        return stack.refused(error)
 
 
 def read_stack(stack: SliceStack) -> Volume:
@@ -63,7 +64,7 @@ def read_stack(stack: SliceStack) -> Volume:
         affine=stack.affine,
         frame_of_reference_uid=stack.frame_of_reference_uid,
         sources=tuple(_source(frame) for frame in stack.frames),
-        quirks=tuple(sorted({*stack.quirks, *filled, *([scale.quirk] if scale and scale.quirk else [])})),
+        quirks=tuple(sorted({*stack.quirks, *filled})),
         unit=_unit(stack) if scale is None else scale.unit,
         padding=padding if padding is not None and padding.any() else None,
     )
@@ -136,7 +137,7 @@ def _fill_padding(voxels: NDArray[np.float32], padding: NDArray[np.bool_] | None
 
 def _bridge(voxels: NDArray[np.float32], sent: list[int]) -> None:
     """Interpolate the slices that were not sent between their neighbours, in place; `sent`: the indices k of the others."""
-    for before, after in zip(sent, sent[1:], strict=False):
+    for before, after in pairwise(sent):
         for k in range(before + 1, after):
             weight = np.float32((k - before) / (after - before))
             voxels[k] = voxels[before] * (np.float32(1.0) - weight) + voxels[after] * weight

@@ -124,6 +124,11 @@ class Rule(Section):
     """Names from the configuration's `destinations`; an empty list `[]` keeps results in the results folder."""
     weights: Text | None = None
     """Name of the weights for targets that name none."""
+    gaps: Literal["refuse", "longest_run", "bridge"] = "refuse"
+    """Where slices are missing. refuse: no result. longest_run: the longest run of evenly spaced slices. bridge: missing slices
+    are interpolated for the model; results are written on the slices that were sent alone."""
+    volumes: Literal["all", "largest", "first"] = "all"
+    """Which volumes of a series that holds several (phases, echoes) and match: all, the one with most slices, or the first."""
 
     @model_validator(mode="after")
     def _distinct_labels(self) -> Rule:

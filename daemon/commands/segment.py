@@ -16,7 +16,8 @@ from daemon.config import Config, ResultSettings
 from daemon.errors import ConfigError
 from daemon.inference import window_bounds
 from daemon.models import ResidentModels, resident_models
-from daemon.pipeline import Segmented, Skipped, segment_series
+from daemon.pipeline import Segmented, segment_series
+from daemon.planning import Skipped
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
 from daemon.tools import Tools
@@ -26,6 +27,7 @@ from dicom_io.geometry import voxel_volume_mm3
 from dicom_io.instance import InstanceHeader
 from dicom_io.preview import overlay_sheet
 from dicom_io.series import find_instances, group_by_series, read_series
+from dicom_io.slice_stack import Refused
 from model.options import PropagationOptions
 from model.prompt import BoxPrompt, Prompt, check_prompts
 from rules.load import load_rules
@@ -145,14 +147,10 @@ def segment_folder(
         stages = Stages()
         tools = Tools(ruleset=ruleset, models=models, result=settings, stage=stages, progress=progress, options=request.options)
         try:
-            outcome = segment_series(_series_request(headers, groups, request), tools)
+            for outcome in segment_series(_series_request(headers, groups, request), tools):
+                reports.append(_reported(uid, outcome, request, stages))
         except RejectedInput as error:
             reports.append(_nothing(uid, "refused", error.code, (str(error),)))
-            continue
-        if isinstance(outcome, Skipped):
-            reports.append(_nothing(uid, "skipped", "", outcome.reasons))
-            continue
-        reports.append(_report(uid, outcome, _write(outcome, request), stages))
     return tuple(reports)
 
 
@@ -236,6 +234,15 @@ def _report(uid: str, outcome: Segmented, path: Path, stages: Stages) -> SeriesR
         segments=segments,
         seconds={name: round(seconds, 3) for name, seconds in stages.seconds.items()},
     )
+
+
+def _reported(uid: str, outcome: Skipped | Refused | Segmented, request: SegmentRequest, stages: Stages) -> SeriesReport:
+    """What became of one volume of a series; its result is written."""
+    if isinstance(outcome, Segmented):
+        return _report(uid, outcome, _write(outcome, request), stages)
+    if isinstance(outcome, Refused):
+        return _nothing(uid, "refused", outcome.error.code, (str(outcome.error),))
+    return _nothing(uid, "skipped", "", outcome.reasons)
 
 
 def _nothing(uid: str, outcome: str, code: str, reasons: tuple[str, ...]) -> SeriesReport:
