@@ -45,7 +45,8 @@ def plan_volumes(request: SeriesRequest, ruleset: RuleSet) -> tuple[Planned | Sk
     series = request.series
     if not series.stacks and not any(part.part for part in series.refused):
         raise series.refusal
-    judged = [_planned(request, part, ruleset) for part in (*series.stacks, *series.refused)]
+    parts: tuple[SliceStack | Refused, ...] = (*series.stacks, *series.refused)
+    judged = [_planned(request, part, ruleset) for part in parts]
     planned = [item for item in judged if isinstance(item, Planned)]
     others = [item for item in judged if not isinstance(item, Planned)]
     return (*_chosen(planned), *others)

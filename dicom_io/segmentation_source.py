@@ -51,14 +51,15 @@ def read_source_headers(volume: Volume) -> SourceHeaders:
     first = headers[_path(volume.sources[0])]
     first.decode()
     lossy = next((header for header in headers.values() if header.get("LossyImageCompression") == "01"), None)
-    planes = tuple(_plane(headers[_path(source)], source) for source in volume.sources)
+    planes = tuple(_plane(headers[_path(source)], source) for source in volume.sent)
     return SourceHeaders(first=first, lossy=lossy, planes=planes)
 
 
-def _path(source: SourceFrame) -> Path:
-    if source.path is None:
+def _path(source: SourceFrame | None) -> Path:
+    if source is None or source.path is None:
         raise InvalidSegmentation(
-            f"source {source.sop_instance_uid}: expected a DICOM file, got none; a segmentation object can only be made of DICOM images"
+            f"source {source.sop_instance_uid if source else 'of a bridged slice'}: expected a DICOM file, got none; "
+            "a segmentation object can only be made of DICOM images"
         )
     return source.path
 

@@ -42,16 +42,16 @@ def test_a_real_series_comes_back_as_a_seg_that_independent_readers_place_alike(
     (seg,) = site.results()
     assert dciodvfy_errors(seg) == []
     assert dcentvfy_errors([*images, seg]) == []
-    series = read_series(images)
-    shape = (len(series.frames), *series.shape)
+    stack = read_series(images).stack
+    shape = (len(stack.frames), *stack.shape)
     read = read_segmentation(seg)
     own = np.zeros(shape, np.bool_)
-    for k, pixels in zip(place_frames(read, series.affine), read.masks, strict=True):
+    for k, pixels in zip(place_frames(read, stack.affine), read.masks, strict=True):
         assert k is not None
         own[k] |= pixels
     (tmp_path / "dcmqi").mkdir()
     (placed,) = dcmqi_masks(seg, tmp_path / "dcmqi").values()
-    assert (on_grid(placed, series.affine, shape, TOLERANCE_MM) == own).all()
+    assert (on_grid(placed, stack.affine, shape, TOLERANCE_MM) == own).all()
     assert (meant_mask(site, tmp_path, shape) == own).all()
 
 
@@ -74,7 +74,7 @@ def meant_mask(site: Site, folder: Path, shape: tuple[int, ...]) -> np.ndarray[t
     (seg,) = out.glob("*.dcm")
     read = read_segmentation(seg)
     mask = np.zeros(shape, np.bool_)
-    affine = read_series(sorted((folder / "images").iterdir())).affine
+    affine = read_series(sorted((folder / "images").iterdir())).stack.affine
     for k, pixels in zip(place_frames(read, affine), read.masks, strict=True):
         assert k is not None
         mask[k] |= pixels

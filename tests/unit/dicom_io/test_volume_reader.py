@@ -20,8 +20,8 @@ from tests.unit.dicom_io.mutations import spoil, voxels, write_series
 def test_sources_name_the_instance_of_each_slice(tmp_path: Path) -> None:
     paths = write_series(tmp_path)
     volume = read_volume(read_series(paths[::-1]))
-    assert [source.path for source in volume.sources] == list(paths)
-    assert [source.sop_instance_uid for source in volume.sources] == [pydicom.dcmread(path).SOPInstanceUID for path in paths]
+    assert [source.path for source in volume.sent] == list(paths)
+    assert [source.sop_instance_uid for source in volume.sent] == [pydicom.dcmread(path).SOPInstanceUID for path in paths]
     assert volume.padding is None
 
 
