@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 import pydicom
@@ -18,6 +19,7 @@ from pydicom.pixels.decoders.base import Decoder, get_decoder
 
 from dicom_io.code_stream import ends_whole, frame_size
 from dicom_io.codecs import Codec, codec_of, described
+from dicom_io.decoder_process import decode_apart
 from dicom_io.errors import NoPixels, UndecodablePixels
 from dicom_io.frame_attributes import whole_number
 from dicom_io.instance import InstanceHeader
@@ -37,7 +39,14 @@ def decode_frames(header: InstanceHeader) -> NDArray[np.generic]:
     The dtype is the narrowest integer that holds BitsAllocated with the instance's own signedness (float for float
     pixel data). Colour comes as RGB; palettes are left as indices. Raises NoPixels if the instance holds no pixel data,
     UndecodablePixels if they are too large, torn, damaged or in a syntax without a decoder; OSError if the file is gone.
+    Code streams are decoded in a process of its own, which a damaged one may take down (`dicom_io.decoder_process`).
     """
+    expect_affordable(_sample_count(header.dataset, header.number_of_frames), described(header))
+    return decode_apart(header.path, described(header)) if codec_of(header).code_stream else decode_here(header)
+
+
+def decode_here(header: InstanceHeader) -> NDArray[np.generic]:
+    """Return what `decode_frames` does, decoded in this process."""
     codec = codec_of(header)
     expect_affordable(_sample_count(header.dataset, header.number_of_frames), described(header))
     with without_pydicom_warnings():
@@ -45,6 +54,8 @@ def decode_frames(header: InstanceHeader) -> NDArray[np.generic]:
             dataset = _read(header)
             if codec.code_stream:
                 _expect_sound_frames(dataset, header)
+            elif codec.run_lengths:
+                _expect_short_frames(dataset, header)
             return _decoded(get_decoder(uid.UID(header.transfer_syntax_uid)), dataset, codec, header)
         except DECODING_ERRORS as error:
             raise _undecodable(header, codec, " ".join(str(error).split())) from error
@@ -72,12 +83,8 @@ def _decoded(decoder: Decoder, dataset: Dataset, codec: Codec, header: InstanceH
 
 def _expect_sound_frames(dataset: Dataset, header: InstanceHeader) -> None:
     """Raise ValueError unless every code stream claims the header's size and ends where a picture ends."""
-    offsets = None
-    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
-        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
-    frames = generate_frames(dataset.PixelData, number_of_frames=header.number_of_frames, extended_offsets=offsets)
     expected = tuple(whole_number(header.dataset, keyword, default) for keyword, default in _SIZE)
-    for number, frame in enumerate(frames, start=1):
+    for number, frame in enumerate(_frames(dataset, header), start=1):
         which = f"frame {number} of {header.number_of_frames}"
         size = frame_size(frame)
         if (size.rows, size.columns, size.components) != expected:
@@ -89,6 +96,24 @@ def _expect_sound_frames(dataset: Dataset, header: InstanceHeader) -> None:
             raise ValueError(f"{which} ends without its end-of-image marker: the file is cut short")
 
 
+def _expect_short_frames(dataset: Dataset, header: InstanceHeader) -> None:
+    """Raise ValueError for run-length encoded frames longer than twice their pixels: two bytes can stand for 128."""
+    longest = 2 * _sample_count(header.dataset, 1) * whole_number(header.dataset, "BitsAllocated", 16) // 8 + _RLE_HEADER
+    for number, frame in enumerate(_frames(dataset, header), start=1):
+        if len(frame) > longest:
+            raise ValueError(f"frame {number} of {header.number_of_frames} has {len(frame)} bytes, expected at most {longest}")
+
+
+def _frames(dataset: Dataset, header: InstanceHeader) -> Iterator[bytes]:
+    """The compressed frames of an instance, by its offset tables where it has them."""
+    offsets = None
+    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
+        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+    return generate_frames(dataset.PixelData, number_of_frames=header.number_of_frames, extended_offsets=offsets)
+
+
+_RLE_HEADER = 64
+"""Bytes (PS3.5 annex G.5)."""
 _SIZE = (("Rows", 0), ("Columns", 0), ("SamplesPerPixel", 1))
 
 

@@ -7,6 +7,7 @@ does not carry all that it takes, there is no factor and a stated reason: never 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 from pydicom.dataset import Dataset
 
 from dicom_io.clock import acquired_at, date_time, moment, parsed_date_time
-from dicom_io.frame_attributes import items_of, numbers, plain_values, values_of
+from dicom_io.frame_attributes import items_of, numbers, values_of
 from dicom_io.instance import InstanceHeader
 
 GRAMS_A_KILOGRAM = 1000.0
@@ -164,7 +165,7 @@ def _general_electric(dataset: Dataset) -> datetime | None:
 
 def _private(dataset: Dataset, creator: str, offset: int) -> float:
     try:
-        found = plain_values(dataset.private_block(0x7053, creator)[offset].value)
+        found = float(dataset.private_block(0x7053, creator)[offset].value)
     except (KeyError, ValueError, TypeError):
         return 0.0
-    return float(found[0]) if found and isinstance(found[0], float) else 0.0
+    return found if math.isfinite(found) else 0.0
