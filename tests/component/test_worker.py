@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
+from pydicom.uid import generate_uid
 
 from daemon.arrivals import complete_quiet_series
 from daemon.audit import open_audit
@@ -219,3 +221,21 @@ def test_a_worker_that_stops_hands_its_job_back_unharmed(tmp_path: Path, images:
     site.worker.work_once()
     (job,) = site.store.jobs()
     assert (job.state, job.failures) == (JobState.QUEUED, 0)
+
+
+def test_every_phase_of_a_series_gives_a_result_and_what_is_left_out_is_audited(tmp_path: Path, images: Path) -> None:
+    for path in sorted(images.iterdir()):
+        dataset = pydicom.dcmread(path)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        dataset.AcquisitionNumber = 2
+        dataset.save_as(images / f"late-{path.name}")
+    scout = pydicom.dcmread(sorted(images.iterdir())[0])
+    scout.SOPInstanceUID = scout.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    scout.save_as(images / "scout.dcm")
+    site = Site(tmp_path, bright, images)
+    site.worker.work_once()
+    assert site.state() is JobState.DELIVERING
+    deliveries = site.store.claim_deliveries(this_process("delivery"), "archive")
+    assert len({delivery.path for delivery in deliveries}) == 2
+    assert site.events() == ["segmentation-created", "segmentation-created", "left-out"]
