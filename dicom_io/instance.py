@@ -101,14 +101,13 @@ def fill_identity(dataset: Dataset, sop_class_uid: str, sop_instance_uid: str) -
                 raise NotDicom(f"expected {keyword} in the data set or in the file meta information, got none; send the instance again")
             setattr(dataset, keyword, UID(uid))
             filled.append(keyword)
-    study_marks = [_text(dataset, keyword) for keyword in _STUDY_MARKS]
-    series_marks = [_text(dataset, keyword) for keyword in _SERIES_MARKS]
-    marks = {"StudyInstanceUID": ["study", *study_marks], "SeriesInstanceUID": ["series", *study_marks, *series_marks]}
-    for keyword, entropy in marks.items():
+    marks = {"StudyInstanceUID": ("study", _STUDY_MARKS), "SeriesInstanceUID": ("series", (*_STUDY_MARKS, *_SERIES_MARKS))}
+    for keyword, (what, keywords) in marks.items():
         if not _text(dataset, keyword):
             if not any(_text(dataset, mark) for mark in _ANY_OF):
                 raise NotDicom(f"expected {keyword}, or one of {', '.join(_ANY_OF)} to stand in for it, got none; send it with its UIDs")
-            setattr(dataset, keyword, UID(derive_uid(UUID_ROOT, "stand-in", *entropy)))
+            entropy = [_text(dataset, mark) for mark in keywords]
+            setattr(dataset, keyword, UID(derive_uid(UUID_ROOT, "stand-in", what, *entropy)))
             filled.append(keyword)
     return tuple(filled)
 

@@ -33,3 +33,24 @@ def rules(
         return
     typer.echo(f"{times.series} series against {times.rules} rules: {times.seconds:.2f} s, {times.matched} matched")
     typer.echo(f"with every rule's reason in words: {times.seconds_with_words:.1f} s, {times.ratio:.0f} times as long")
+
+
+@app.command()
+def reading(
+    slices: Annotated[int, typer.Option(min=3, help="how many slices")] = 300,
+    size: Annotated[int, typer.Option(min=8, help="rows and columns of a slice")] = 512,
+    runs: Annotated[int, typer.Option(min=1, help="runs, of which the median counts")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Read an uncompressed CT series to a volume, beside pydicom's plain reading of the same files."""
+    from daemon.benchmarks.reading import measure_reading
+
+    times = measure_reading(slices, size, size, runs)
+    if as_json:
+        typer.echo(json.dumps({**dataclasses.asdict(times), "ratio": times.ratio}))
+        return
+    typer.echo(
+        f"{times.slices} slices of {times.rows} x {times.columns}: {times.seconds:.2f} s, of which headers {times.header_seconds:.2f} s"
+    )
+    typer.echo(f"pydicom, pixels alone: {times.pydicom_seconds:.2f} s; ratio {times.ratio:.2f}")
+    typer.echo(f"memory beside the array: {times.mebibytes_above_the_array:.0f} MiB")
