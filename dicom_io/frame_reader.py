@@ -56,8 +56,8 @@ def _bright_is_high(header: InstanceHeader, frames: NDArray[np.uint8] | NDArray[
         return frames
     stored = whole_number(header.dataset, "BitsStored", frames.dtype.itemsize * 8)
     highest = np.iinfo(frames.dtype).max >> max(0, frames.dtype.itemsize * 8 - stored)
-    inverted: NDArray[np.uint8] | NDArray[np.uint16] = (highest - np.minimum(frames, highest)).astype(frames.dtype)
-    return inverted
+    inverted = highest - np.minimum(frames, highest)
+    return inverted.astype(np.uint8) if frames.dtype == np.uint8 else inverted.astype(np.uint16)
 
 
 def _frame_time_ms(header: InstanceHeader) -> float | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.uid import UID
 
 from dicom_io.series import read_series
 from dicom_io.synthesis import write_ct_series
@@ -76,7 +77,8 @@ def _write(folder: Path, slices: int, rows: int, columns: int) -> list[Path]:
         for path in written:
             dataset = pydicom.dcmread(path)
             # Every batch numbers its own instances: they are told apart here, as one series' are.
-            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{dataset.SOPInstanceUID[:48]}.{first}"
+            dataset.SOPInstanceUID = UID(f"{dataset.SOPInstanceUID[:48]}.{first}")
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
             dataset.save_as(path)
         paths += written
     return paths
