@@ -26,7 +26,8 @@ from dicom_io.part10 import file_header
 from dicom_io.preview import overlay_sheet
 from dicom_io.segmentation_check import place_frames
 from dicom_io.segmentation_reader import ReadSegmentation, read_segmentation
-from dicom_io.sender import Destination, store
+from dicom_io.peer import Destination
+from dicom_io.sender import store
 from dicom_io.synthesis import SyntheticStudy, write_ct_series
 from model.training.baselines import extruded_box, threshold_in_body
 from model.training.overlap import dice

@@ -138,6 +138,24 @@ class PeerRejected(PeerError):
     code = "peer-rejected"
 
 
+class ContextsRefused(PeerRejected):
+    """The peer takes none of the SOP classes and transfer syntaxes that were proposed."""
+
+    code = "contexts-refused"
+
+
+class CommitmentRefused(PeerError):
+    """The peer answered a request for storage commitment with a failure, or offers none."""
+
+    code = "commitment-refused"
+
+
+class QueryRefused(PeerError):
+    """The peer does not answer our C-FIND."""
+
+    code = "query-refused"
+
+
 class StoreRefused(PeerError):
     """The peer answered a C-STORE with a failure status."""
 
