@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from daemon.audit_chain import AuditChain, AuditRecord, Json
 from daemon.clock import Clock, system_clock
-from daemon.store import Delivery, Job
+from daemon.store import Delivery, Job, OutboxState
 from daemon.version import version
 
 if TYPE_CHECKING:  # these bring torch and highdicom, which the listener never needs
@@ -114,6 +114,14 @@ class Audit:
             seconds={name: round(value, 3) for name, value in seconds.items()},
         )
 
+    def delivery_begun(self, delivery: Delivery) -> AuditRecord:
+        """A result goes out to a destination."""
+        return self._append("delivery-begun", **_of_delivery(delivery), attempt=delivery.attempt + 1)
+
+    def stored_at_destination(self, delivery: Delivery, remark: str) -> AuditRecord:
+        """A destination answered that it stored a result; whether it counts as delivered is said by `delivered`."""
+        return self._append("stored-at-destination", **_of_delivery(delivery), remark=remark)
+
     def delivered(self, delivery: Delivery) -> AuditRecord:
         """A destination confirmed a result."""
         return self._append("delivered", **_of_delivery(delivery))
@@ -121,6 +129,15 @@ class Audit:
     def delivery_failed(self, delivery: Delivery, code: str, message: str) -> AuditRecord:
         """A result could not be sent; it is tried again."""
         return self._append("delivery-failed", **_of_delivery(delivery), attempt=delivery.attempt + 1, code=code, message=message)
+
+    def delivery_refused(self, delivery: Delivery, state: OutboxState, code: str, message: str) -> AuditRecord:
+        """A destination will never take a result: it is left out, or quarantined until a person decides."""
+        event = "delivery-left-out" if state is OutboxState.LEFT_OUT else "delivery-quarantined"
+        return self._append(event, **_of_delivery(delivery), code=code, message=message)
+
+    def deliveries_released(self, destination: str | None, count: int) -> AuditRecord:
+        """A person wants what is quarantined sent again."""
+        return self._append("deliveries-released", destination=destination, count=count, user=_user())
 
     def weights_installed(self, *, name: str, sha256: str, trusted: bool) -> AuditRecord:
         """A person installed weights; `trusted` where they vouched for the file themselves, without a publisher's hash."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from daemon.destination_settings import Destination
 from daemon.setting_types import AeTitle, FilePath, Host, Name, Networks, Port, Sha256, UidRoot
 from rules.errors import Fault
 from rules.places import Places
@@ -126,16 +127,15 @@ class WorkerSettings(Section):
     """A job that failed so often is quarantined."""
 
 
-class Destination(Section):
-    """A system that results are sent to."""
+class InboxSettings(Section):
+    """A folder whose files are taken in as if they had been received: exports, USB imports."""
 
-    host: Host
-    port: Annotated[Port, Field(ge=1)]
-    ae_title: AeTitle
-    """Its AE title."""
-    calling_ae_title: AeTitle | None = None
-    """What we call ourselves there; absent: `ae_title` of this configuration."""
-    timeout_seconds: Seconds = 30.0
+    folder: FilePath | None = None
+    """Absent: no inbox. What is taken in is removed from it; what is no DICOM is moved to its sub-folder `rejected`."""
+    quiet_seconds: Seconds = 5.0
+    """A file is taken once it has not changed for so long and nobody holds it open for writing."""
+    calling_ae_title: AeTitle = "INBOX"
+    """The AE title that rules and audit see as the sender of such files."""
 
 
 class DeliverySettings(Section):
@@ -183,6 +183,7 @@ class Config(Section):
     folders: FolderSettings = Field(default_factory=FolderSettings)
     spool: SpoolSettings = SpoolSettings()
     store: StoreSettings = StoreSettings()
+    inbox: InboxSettings = InboxSettings()
     arrivals: ArrivalSettings = ArrivalSettings()
     rules: RulesSettings = RulesSettings()
     weights: dict[Name, WeightsSetting] = Field(default_factory=dict)

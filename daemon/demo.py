@@ -23,10 +23,10 @@ from daemon.demo_service import ARCHIVE_AE_TITLE, DEMO_AE_TITLE, LABELS, SENDER_
 from dicom_io.geometry import Float64, PlaneGeometry, affine_from_planes
 from dicom_io.listener import Listener, ListenerSettings, Peer, ReceivedInstance, StoreOutcome
 from dicom_io.part10 import file_header
+from dicom_io.peer import Destination
 from dicom_io.preview import overlay_sheet
 from dicom_io.segmentation_check import place_frames
 from dicom_io.segmentation_reader import ReadSegmentation, read_segmentation
-from dicom_io.peer import Destination
 from dicom_io.sender import store
 from dicom_io.synthesis import SyntheticStudy, write_ct_series
 from model.training.baselines import extruded_box, threshold_in_body

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 from daemon.arrivals import complete_quiet_series
 from daemon.audit import Audit
 from daemon.audit_observers import AssociationAudit, DeliveryAudit, ReceiptAudit
 from daemon.child import Life, repeat
 from daemon.clock import system_clock
+from daemon.commitment_reports import ReportKeeper
 from daemon.config import Config, check_references
-from daemon.delivery import deliver_once
-from daemon.errors import ConfigError
+from daemon.delivery import Desk
+from daemon.delivery_loops import DeliveryLoops
 from daemon.receiver import Receiver
+from daemon.routes import routes_of
 from daemon.spool import Spool
 from daemon.store import Backoff, JobState, Results, Store, StoreSettings, process_is_alive, this_process
 from daemon.weights import book_of
 from dicom_io.listener import Listener, ListenerSettings, Peer
-from dicom_io.sender import Destination, SendResult, store
 from rules.errors import ConfigFaults
 from rules.load import load_rules
 from rules.rule import RuleSet
 
 LOG = logging.getLogger("medsam2d.roles")
+DELIVERY_DRAIN_SECONDS = 30.0
+"""How long an object that is on its way is waited for when the service stops."""
 WATCH_SECONDS = 0.5
 """How often a loop looks for work that nobody announces: a quiet series, a queued job, a due delivery."""
 
@@ -47,7 +49,8 @@ def listen(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     if found:
         LOG.warning("%d instances in the spool had no row; they are taken in", found)
     receiver = Receiver(spool, book.record_instance, ReceiptAudit(audit))
-    listener = Listener(listener_settings(settings), receiver.receive, AssociationAudit(audit))
+    reports = ReportKeeper(store=book, observer=DeliveryAudit(audit))
+    listener = Listener(listener_settings(settings), receiver.receive, AssociationAudit(audit), reports)
     port = listener.start()
     try:
         life.ready(f"on {settings.listener.host}:{port} as {', '.join(settings.called_ae_titles)}")
@@ -100,21 +103,22 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
 
 def deliver(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     """Send what the outbox holds until every destination has it."""
-    destinations = {name: destination_of(settings, name) for name in settings.destinations}
-
-    def send(name: str, paths: Sequence[Path]) -> tuple[SendResult, ...]:
-        if name not in destinations:
-            known = ", ".join(destinations) or "none"
-            raise ConfigError(
-                f"destination {name!r}: results wait for it, but the configuration knows only {known}; add it again or cancel"
-            )
-        return store(destinations[name], paths)
-
     sender = this_process("delivery")
+    desk = Desk(store=book, clock=system_clock, observer=DeliveryAudit(audit), worker=sender, is_stopping=life.stop.is_set)
+    loops = DeliveryLoops(routes=routes_of(settings), desk=desk, life=life, pause_seconds=WATCH_SECONDS)
     # What a dead delivery process had claimed would else wait for its claim to run out.
     book.recover(sender.host, sender.boot_id, process_is_alive, settings.worker.attempts)
-    life.ready(f"to {', '.join(destinations) or 'no destination'}")
-    repeat(life, WATCH_SECONDS, lambda: deliver_once(book, send, DeliveryAudit(audit)) > 0)
+    loops.start()
+    life.ready(f"to {', '.join(settings.destinations) or 'no destination'}")
+
+    def watch() -> bool:
+        if not loops.alive():
+            raise RuntimeError("the loop of a destination has ended; this process must be started again")
+        loops.postpone_strangers()
+        return False
+
+    repeat(life, WATCH_SECONDS, watch)
+    loops.join(DELIVERY_DRAIN_SECONDS)
 
 
 ROLES: Mapping[str, Callable[[Config, Store, Audit, Life], None]] = {"listener": listen, "worker": work, "delivery": deliver}
@@ -138,19 +142,6 @@ def listener_settings(settings: Config) -> ListenerSettings:
         peers=tuple(Peer(ae_title=peer.ae_title, networks=peer.networks) for peer in own.peers),
         maximum_associations=own.maximum_associations,
         network_timeout_seconds=own.network_timeout_seconds,
-    )
-
-
-def destination_of(settings: Config, name: str) -> Destination:
-    """Return a configured destination as `dicom_io` knows it."""
-    own = settings.destinations[name]
-    return Destination(
-        name=name,
-        host=own.host,
-        port=own.port,
-        ae_title=own.ae_title,
-        calling_ae_title=own.calling_ae_title or settings.ae_title,
-        connection_timeout_seconds=own.timeout_seconds,
     )
 
 

@@ -9,6 +9,7 @@ from daemon.clock import Clock
 from daemon.database.backoff import Backoff
 from daemon.database.book import StoreSettings
 from daemon.database.claims import ClaimBook
+from daemon.database.commitments import CommitmentBook, Settled
 from daemon.database.engine import Database
 from daemon.database.errors import LeaseLost, StoreBusy, StoreFull, StoreTooNew, StoreUnavailable, UnknownJob
 from daemon.database.identity import WorkerIdentity, process_is_alive, this_process
@@ -16,7 +17,7 @@ from daemon.database.instances import InstanceBook
 from daemon.database.job import Job, Priority
 from daemon.database.jobs import JobBook
 from daemon.database.migrations import migrate
-from daemon.database.outbox import Delivery, OutboxBook, OutboxItem
+from daemon.database.outbox import Delivery, OutboxBook, OutboxItem, OutboxState
 from daemon.database.series import SeriesBook, WaitingSeries
 from daemon.job_states import IllegalMove, JobEvent, JobState
 from daemon.results import ResultConflict, Results
@@ -30,9 +31,11 @@ __all__ = [
     "JobState",
     "LeaseLost",
     "OutboxItem",
+    "OutboxState",
     "Priority",
     "ResultConflict",
     "Results",
+    "Settled",
     "Store",
     "StoreBusy",
     "StoreFull",
@@ -48,7 +51,7 @@ __all__ = [
 ]
 
 
-class Store(InstanceBook, SeriesBook, ClaimBook, JobBook, OutboxBook):
+class Store(InstanceBook, SeriesBook, ClaimBook, JobBook, OutboxBook, CommitmentBook):
     """All books of one database; the methods stand in `daemon/database/`, a file a book."""
 
     def __init__(self, url: str, clock: Clock, settings: StoreSettings | None = None) -> None:

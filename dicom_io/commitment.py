@@ -25,6 +25,8 @@ PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1.1"
 """Its one well-known SOP Instance."""
 REQUEST_ACTION = 1
 PROCESSING_FAILURE = 0x0110
+INVALID_ARGUMENT = 0x0115
+"""Invalid argument value (PS3.7 section C.5.10)."""
 NO_SUCH_INSTANCE = 0x0112
 
 FAILURE_OUTCOME: Mapping[int, Outcome] = {
@@ -73,14 +75,16 @@ def commitment_context(*, as_listener: bool = False) -> PresentationContext:
 def commitment_handler(keep: Keep) -> evt.EventHandlerType:
     """Return the handler of N-EVENT-REPORT, for an association of ours or for a listener's."""
 
-    def on_report(event: evt.Event) -> tuple[int, None]:
-        try:
-            report = read_report(event.event_information)
-        except NotDicom:
-            return 0x0115, None  # invalid argument value (PS3.7 section C.5.10)
-        return (SUCCESS if keep(report) else PROCESSING_FAILURE), None
+    return (evt.EVT_N_EVENT_REPORT, lambda event: (answer_report(event.event_information, keep), None))
 
-    return (evt.EVT_N_EVENT_REPORT, on_report)
+
+def answer_report(event_information: Dataset, keep: Keep) -> int:
+    """Read a report, keep it, and return the DIMSE status that answers it; serves every listener, whatever its protocol code."""
+    try:
+        report = read_report(event_information)
+    except NotDicom:
+        return INVALID_ARGUMENT
+    return SUCCESS if keep(report) else PROCESSING_FAILURE
 
 
 def request_commitment(session: StoreSession, transaction_uid: str, items: Sequence[Outgoing]) -> None:

@@ -122,9 +122,11 @@ def test_a_session_tells_what_became_of_each_object_and_goes_on(tmp_path: Path) 
     items = [read_outgoing(write_instance(tmp_path, number)) for number in (1, 2, 3)]
     foreign = read_outgoing(write_instance(tmp_path, 4, SOPClassUID=UID("1.2.840.10008.5.1.4.1.1.4")))
     reached: list[Moment] = []
-    with peer_scp(ACCEPTED, answering(0xC001, 0xA700, 0xB000)) as port:
-        with open_session(destination(port), [*items, foreign], reached=reached.append) as session:
-            results = [session.send(item) for item in (items[0], foreign, items[1], items[2])]
+    with (
+        peer_scp(ACCEPTED, answering(0xC001, 0xA700, 0xB000)) as port,
+        open_session(destination(port), [*items, foreign], reached=reached.append) as session,
+    ):
+        results = [session.send(item) for item in (items[0], foreign, items[1], items[2])]
     assert [result.outcome for result in results] == [Outcome.PERMANENT, Outcome.CLASS_REFUSED, Outcome.TRANSIENT, Outcome.STORED]
     assert "expected it to accept MR Image Storage in Explicit VR" in results[1].reason
     assert reached == [Moment.STORE_REQUEST_SENT, Moment.STORE_RESPONSE_RECEIVED] * 3

@@ -35,11 +35,11 @@ def without_keys(tables: dict[str, dict[str, bool]]) -> dict[str, dict[str, bool
     return {table: {name: nullable or (table, name) in keys for name, nullable in found.items()} for table, found in tables.items()}
 
 
-@pytest.mark.parametrize("start", range(CURRENT_VERSION + 1))
+@pytest.mark.parametrize("start", [0, *(step.number for step in MIGRATIONS)])
 def test_a_store_of_any_version_ends_with_the_tables_that_the_queries_expect(tmp_path: Path, start: int) -> None:
     database = Database(url_of(tmp_path), busy_seconds=5)
     migrate(database, FakeClock(), up_to=start)
-    assert migrate(database, FakeClock()) == tuple(range(start + 1, CURRENT_VERSION + 1))
+    assert migrate(database, FakeClock()) == tuple(step.number for step in MIGRATIONS if step.number > start)
     assert migrate(database, FakeClock()) == ()
     assert without_keys(columns(database)) == without_keys(expected_columns())
     database.close()
@@ -65,14 +65,18 @@ def test_a_store_of_a_newer_version_is_refused_with_the_cure(tmp_path: Path) -> 
     site = new_site(tmp_path)
     queued(site)
     with site.store.database.writing() as connection:
-        connection.execute(insert(SCHEMA_VERSION).values(number=99, applied_at=site.clock()))
+        connection.execute(insert(SCHEMA_VERSION).values(number=CURRENT_VERSION + 1, applied_at=site.clock()))
     site.store.close()
-    with pytest.raises(StoreTooNew, match=r"has schema version 99.*knows 2 at most; install the version that wrote it"):
+    with pytest.raises(
+        StoreTooNew, match=f"has schema version {CURRENT_VERSION + 1}.*knows {CURRENT_VERSION} at most; install the version that wrote it"
+    ):
         open_store(url_of(tmp_path), site.clock)
 
 
-def test_migrations_are_numbered_without_gaps() -> None:
-    assert [step.number for step in MIGRATIONS] == list(range(1, CURRENT_VERSION + 1))
+def test_the_numbers_of_migrations_ascend_and_fit_every_database() -> None:
+    numbers = [step.number for step in MIGRATIONS]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] < 2**31
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> None:
