@@ -14,6 +14,8 @@ from daemon.commitment_reports import ReportKeeper
 from daemon.config import Config, check_references
 from daemon.delivery import Desk
 from daemon.delivery_loops import DeliveryLoops
+from daemon.inbox import open_inbox
+from daemon.own_results import Arrivals
 from daemon.receiver import Receiver
 from daemon.routes import routes_of
 from daemon.spool import Spool
@@ -45,17 +47,21 @@ def listen(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     spool = Spool(settings.folders.spool, settings.spool.reserve_mib * 2**20, system_clock)
     spool.sweep()
     # A crash between a file and its row leaves a file that nobody was told was kept: it is taken in as if it had come now.
-    found = book.reconcile(spool.instances(book.known))
+    arrivals = Arrivals(store=book, uid_root=settings.result.uid_root, manufacturer=settings.result.manufacturer)
+    found = book.reconcile(spool.instances(book.known), arrivals.record)
     if found:
         LOG.warning("%d instances in the spool had no row; they are taken in", found)
-    receiver = Receiver(spool, book.record_instance, ReceiptAudit(audit))
+    receiver = Receiver(spool, arrivals.record, ReceiptAudit(audit))
     reports = ReportKeeper(store=book, observer=DeliveryAudit(audit))
     listener = Listener(listener_settings(settings), receiver.receive, AssociationAudit(audit), reports)
     port = listener.start()
+    inbox = open_inbox(settings.inbox, settings.ae_title, receiver.receive, life.stop)
     try:
         life.ready(f"on {settings.listener.host}:{port} as {', '.join(settings.called_ae_titles)}")
         repeat(life, WATCH_SECONDS, lambda: _queue_quiet_series(settings, book, audit))
     finally:
+        if inbox is not None:
+            inbox.stop()
         listener.stop()
 
 

@@ -18,6 +18,7 @@ from daemon.database.job import Job, Priority
 from daemon.database.jobs import JobBook
 from daemon.database.migrations import migrate
 from daemon.database.outbox import Delivery, OutboxBook, OutboxItem, OutboxState
+from daemon.database.own_results import OwnResultBook
 from daemon.database.series import SeriesBook, WaitingSeries
 from daemon.job_states import IllegalMove, JobEvent, JobState
 from daemon.results import ResultConflict, Results
@@ -51,7 +52,7 @@ __all__ = [
 ]
 
 
-class Store(InstanceBook, SeriesBook, ClaimBook, JobBook, OutboxBook, CommitmentBook):
+class Store(InstanceBook, SeriesBook, ClaimBook, JobBook, OutboxBook, CommitmentBook, OwnResultBook):
     """All books of one database; the methods stand in `daemon/database/`, a file a book."""
 
     def __init__(self, url: str, clock: Clock, settings: StoreSettings | None = None) -> None:
