@@ -75,6 +75,7 @@ listener:
   port: {port}
   peers:
     - ae_title: STORESCU
+    - ae_title: ARCHIVE
 folders:
   state: {state}
 arrivals:
@@ -86,6 +87,8 @@ destinations:
     host: 127.0.0.1
     port: {archive_port}
     ae_title: ARCHIVE
+    commitment: {commitment}
+    commitment_timeout_seconds: 2
 delivery:
   retry_minimum_seconds: 1
   retry_maximum_seconds: 2
@@ -93,7 +96,7 @@ delivery:
 """
 
 
-def make_site(folder: Path, rules: str, *, quiet: float = 1, extra: str = "") -> Site:
+def make_site(folder: Path, rules: str, *, quiet: float = 1, commitment: str = "auto", extra: str = "") -> Site:
     """Write a configuration and rules into `folder`."""
     archive = folder / "archive"
     archive.mkdir(parents=True)
@@ -107,6 +110,7 @@ def make_site(folder: Path, rules: str, *, quiet: float = 1, extra: str = "") ->
             state=json.dumps(str(folder / "state")),
             rules=json.dumps(str(folder / "rules.yaml")),
             quiet=quiet,
+            commitment=commitment,
             extra=extra,
         )
     )
