@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydicom import dcmread
+
 from dicom_io.errors import PeerRejected, PeerUnreachable
 from dicom_io.sender import Moment, Outgoing, Reached, SendResult, judged, unheard
 from dicom_io.store_status import ALLOW_CLASS, REPORT, SUCCESS, Outcome
@@ -25,7 +27,7 @@ from dicom_io.store_status import ALLOW_CLASS, REPORT, SUCCESS, Outcome
 CHUNK_BYTES = 1 << 20
 MAXIMUM_ANSWER_BYTES = 4 << 20
 """Of one answer about one object; more is no answer that we could use."""
-ACCEPT = "application/dicom+json, application/dicom+xml;q=0.5"
+ACCEPT = "application/dicom+json"
 
 REFUSALS: Mapping[int, tuple[Outcome, str]] = {
     HTTPStatus.BAD_REQUEST: (Outcome.PERMANENT, REPORT),
@@ -78,8 +80,8 @@ class StowSession:
         """Post one object and say what became of it; raises PeerUnreachable or PeerRejected where the server itself is the trouble."""
         boundary = secrets.token_hex(16)
         head = (
-            f"--{boundary}\r\nContent-Type: application/dicom; transfer-syntax={item.transfer_syntax_uid}\r\n"
-            f"Content-Length: {item.path.stat().st_size}\r\n\r\n"
+            # No transfer-syntax parameter: the file meta says it, and Orthanc silently drops a part that has one.
+            f"--{boundary}\r\nContent-Type: application/dicom\r\nContent-Length: {item.path.stat().st_size}\r\n\r\n"
         ).encode()
         tail = f"\r\n--{boundary}--\r\n".encode()
         headers = {
@@ -133,10 +135,19 @@ class StowSession:
             return judged(peer, item, failed[item.sop_instance_uid], f"HTTP status {status}")
         if item.sop_instance_uid in stored:
             return judged(peer, item, stored[item.sop_instance_uid], f"HTTP status {status}")
-        if status == HTTPStatus.OK:  # some servers answer 200 with an empty body: all were stored
-            return judged(peer, item, SUCCESS, "")
-        reason = f"{peer}: expected an answer that names {item.sop_instance_uid}, got HTTP status {status} without; see the server's log"
+        # An answer that names nothing proves nothing: some servers drop what they do not understand and say 200.
+        silence = f"expected an answer that names {item.sop_instance_uid}, got HTTP status {status} without"
+        if self._finds(item):
+            return dataclasses.replace(judged(peer, item, SUCCESS, ""), reason=f"{peer}: {silence}; it was found by a query")
+        reason = f"{peer}: {silence}; see the server's log"
         return SendResult(path=item.path, sop_instance_uid=item.sop_instance_uid, outcome=Outcome.TRANSIENT, status=status, reason=reason)
+
+    def _finds(self, item: Outgoing) -> bool:
+        """Ask by QIDO-RS (PS3.18 section 10.6) whether the server has an object."""
+        header = dcmread(item.path, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"], stop_before_pixels=True)
+        path = f"{self._path}/studies/{header.StudyInstanceUID}/series/{header.SeriesInstanceUID}/instances"
+        status, body, _kind = self._exchange("GET", f"{path}?SOPInstanceUID={item.sop_instance_uid}", {"Accept": ACCEPT}, None)
+        return status == HTTPStatus.OK and any(uid == item.sop_instance_uid for uid in _uids_of(body))
 
     def _trouble(self, status: int) -> PeerRejected:
         cures = {
@@ -172,6 +183,14 @@ def read_answer(body: bytes, kind: str) -> tuple[Mapping[str, int], Mapping[str,
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, ElementTree.ParseError):
         return {}, {}
     return stored, failed
+
+
+def _uids_of(body: bytes) -> list[str]:
+    """The SOP Instance UIDs of a QIDO-RS answer in DICOM JSON."""
+    try:
+        return [str(found["00080018"]["Value"][0]) for found in json.loads(body)]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return []
 
 
 _Items = list[tuple[str, int, int]]

@@ -126,7 +126,7 @@ class OutboxBook(Book):
         known = CAPABILITY.c.accepted.is_(False)
         if destination is not None:
             chosen, known = chosen & (OUTBOX.c.destination == destination), known & (CAPABILITY.c.destination == destination)
-        fresh = {"state": OutboxState.PENDING.value, "attempt": 0, "due_at": now, "updated_at": now}
+        fresh = {"state": OutboxState.PENDING.value, "attempt": 0, "due_at": now, "updated_at": now, "error_code": None}
         with self.database.writing() as connection:
             connection.execute(CAPABILITY.delete().where(known))
             return connection.execute(update(OUTBOX).where(chosen).values(**fresh, **UNOWNED)).rowcount
