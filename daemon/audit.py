@@ -122,6 +122,11 @@ class Audit:
         """A destination answered that it stored a result; whether it counts as delivered is said by `delivered`."""
         return self._append("stored-at-destination", **_of_delivery(delivery), remark=remark)
 
+    def commitment_reported(self, transaction_uid: str, committed: Sequence[str], failed: Mapping[str, int]) -> AuditRecord:
+        """A destination reported which results it promises to keep; `failed`: SOP Instance UID -> Failure Reason."""
+        reasons: dict[str, Json] = dict(failed)
+        return self._append("commitment-reported", transaction_uid=transaction_uid, committed=list(committed), failed=reasons)
+
     def delivered(self, delivery: Delivery) -> AuditRecord:
         """A destination confirmed a result."""
         return self._append("delivered", **_of_delivery(delivery))

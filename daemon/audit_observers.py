@@ -8,6 +8,7 @@ from daemon.audit import Audit
 from daemon.spool import Recording, SpooledInstance
 from daemon.store import Delivery, OutboxState
 from dicom_io.association_log import AssociationEvent
+from dicom_io.commitment import CommitmentReport
 from dicom_io.received import ReceivedInstance, StoreOutcome
 
 
@@ -52,6 +53,10 @@ class DeliveryAudit:
     def stored(self, delivery: Delivery, remark: str) -> None:
         """Hear that it is stored."""
         self.audit.stored_at_destination(delivery, remark)
+
+    def reported(self, report: CommitmentReport) -> None:
+        """Hear of a storage commitment report, whatever it settles."""
+        self.audit.commitment_reported(report.transaction_uid, sorted(report.committed), report.failed)
 
     def delivered(self, delivery: Delivery) -> None:
         """Hear of a confirmation."""

@@ -20,7 +20,10 @@ LOG = logging.getLogger(__name__)
 
 
 class ReportObserver(Protocol):
-    """Hears of what a report settled, for the audit trail and the metrics."""
+    """Hears of reports and of what they settled, for the audit trail and the metrics."""
+
+    def reported(self, report: CommitmentReport) -> None:
+        """A report came; what it settles is told next, unless a crash comes in between."""
 
     def delivered(self, delivery: Delivery) -> None:
         """The destination promised to keep it, and the store knows."""
@@ -42,6 +45,7 @@ class ReportKeeper:
     def __call__(self, report: CommitmentReport) -> bool:
         """Keep a report; False where the store could not: the destination hears of a failure, and may report again."""
         reach("delivery.commitment-report-received")
+        self.observer.reported(report)
         failed = {uid: consequence(report, uid) for uid in report.failed}
         try:
             settled = self.store.settle_report(report.transaction_uid, report.committed, failed)

@@ -116,7 +116,8 @@ class StoreSession:
         if "Status" not in answer:
             raise unanswered(self.destination, f"C-STORE of {item.path.name}")
         self.reached(Moment.STORE_RESPONSE_RECEIVED)
-        return judged(f"{self.destination}", item, int(answer.Status), str(answer.get("ErrorComment", "") or ""))
+        # The peer's Error Comment (0000,0902) stays unread: archives quote patients' names in it.
+        return judged(f"{self.destination}", item, int(answer.Status))
 
 
 def class_refused(peer: str, item: Outgoing) -> SendResult:
@@ -125,7 +126,7 @@ def class_refused(peer: str, item: Outgoing) -> SendResult:
     return SendResult(path=item.path, sop_instance_uid=item.sop_instance_uid, outcome=Outcome.CLASS_REFUSED, status=None, reason=reason)
 
 
-def judged(peer: str, item: Outgoing, status: int, comment: str) -> SendResult:
+def judged(peer: str, item: Outgoing, status: int, comment: str = "") -> SendResult:
     """Return what a status says of a file."""
     row = meaning_of(status)
     got = f"0x{status:04X}, {row.meaning}" + (f" ({comment})" if comment else "")

@@ -138,7 +138,7 @@ class StowSession:
         # An answer that names nothing proves nothing: some servers drop what they do not understand and say 200.
         silence = f"expected an answer that names {item.sop_instance_uid}, got HTTP status {status} without"
         if self._finds(item):
-            return dataclasses.replace(judged(peer, item, SUCCESS, ""), reason=f"{peer}: {silence}; it was found by a query")
+            return dataclasses.replace(judged(peer, item, SUCCESS), reason=f"{peer}: {silence}; it was found by a query")
         reason = f"{peer}: {silence}; see the server's log"
         return SendResult(path=item.path, sop_instance_uid=item.sop_instance_uid, outcome=Outcome.TRANSIENT, status=status, reason=reason)
 

@@ -52,6 +52,9 @@ class Heard:
     def stored(self, delivery: Delivery, remark: str) -> None:
         self.events.append(("stored", delivery.destination, delivery.path.stem))
 
+    def reported(self, report: CommitmentReport) -> None:
+        self.events.append(("reported", report.transaction_uid))
+
     def delivered(self, delivery: Delivery) -> None:
         self.events.append(("delivered", delivery.destination, delivery.path.stem))
 
@@ -103,7 +106,7 @@ class FakeDestination:
         if self.accepts is not None and item.sop_class_uid not in self.accepts:
             return class_refused("pacs", item)
         self.visits[-1].append(item.path.stem)
-        return judged("pacs", item, self.answer(item), "")
+        return judged("pacs", item, self.answer(item))
 
     def found(self, items: Sequence[Outgoing]) -> frozenset[str]:
         return frozenset(item.sop_instance_uid for item in items if item.sop_instance_uid in self.holds)
