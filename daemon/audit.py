@@ -144,6 +144,10 @@ class Audit:
         """A person wants what is quarantined sent again."""
         return self._append("deliveries-released", destination=destination, count=count, user=_user())
 
+    def log_read(self, folder: Path) -> AuditRecord:
+        """A person exported the trail."""
+        return self._append("audit-log-read", folder=folder.absolute().as_uri(), user=_user())
+
     def weights_installed(self, *, name: str, sha256: str, trusted: bool) -> AuditRecord:
         """A person installed weights; `trusted` where they vouched for the file themselves, without a publisher's hash."""
         event = "weights-trusted" if trusted else "weights-installed"
@@ -172,6 +176,7 @@ def _of_job(job: Job) -> dict[str, Json]:
 def _of_delivery(delivery: Delivery) -> dict[str, Json]:
     return {
         "job": delivery.job_id,
+        "study_instance_uid": delivery.study_instance_uid,
         "destination": delivery.destination,
         "sop_instance_uid": delivery.sop_instance_uid,
         "sha256": delivery.sha256,

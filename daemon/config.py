@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from daemon.destination_settings import Destination
+from daemon.destination_settings import Destination, DestinationTls
 from daemon.setting_types import AeTitle, FilePath, Host, Name, Networks, Port, Sha256, UidRoot
 from rules.errors import Fault
 from rules.places import Places
@@ -168,6 +168,26 @@ class ResultSettings(Section):
     device_serial_number: Annotated[str, Field(min_length=1, max_length=64)] = "1"
 
 
+class SyslogSettings(Section):
+    """An audit record repository that takes syslog over TLS (RFC 5425)."""
+
+    host: Host
+    port: Annotated[Port, Field(ge=1)] = 6514
+    tls: DestinationTls = DestinationTls()
+    """Who may vouch for it, and our own certificate."""
+
+
+class AuditSettings(Section):
+    """Audit messages of PS3.15 section A.5; the trail on disk is always kept (folders.audit)."""
+
+    source_id: Text | None = None
+    """How we are called in messages; absent: this host's name."""
+    enterprise_site_id: Text | None = None
+    """The site, where one repository serves several."""
+    syslog: SyslogSettings | None = None
+    """Absent: messages are not sent; `medsam2d audit export` still writes them."""
+
+
 class LoggingSettings(Section):
     """What goes to the journal."""
 
@@ -193,6 +213,7 @@ class Config(Section):
     """Where results go, by the names that rules use."""
     delivery: DeliverySettings = DeliverySettings()
     result: ResultSettings = ResultSettings()
+    audit: AuditSettings = AuditSettings()
     logging: LoggingSettings = LoggingSettings()
     _places: Places | None = PrivateAttr(default=None)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 from collections.abc import Callable, Mapping
 
 from daemon.arrivals import complete_quiet_series
+from daemon.atna import AuditSource
 from daemon.audit import Audit
+from daemon.audit_forwarding import Forwarder, patients_in
 from daemon.audit_observers import AssociationAudit, DeliveryAudit, ReceiptAudit
 from daemon.child import Life, repeat
 from daemon.clock import system_clock
@@ -17,9 +21,11 @@ from daemon.delivery_loops import DeliveryLoops
 from daemon.inbox import open_inbox
 from daemon.own_results import Arrivals
 from daemon.receiver import Receiver
-from daemon.routes import routes_of
+from daemon.routes import routes_of, tls_context
 from daemon.spool import Spool
 from daemon.store import Backoff, JobState, Results, Store, StoreSettings, process_is_alive, this_process
+from daemon.syslog_tls import Repository
+from daemon.syslog_tls import send as send_syslog
 from daemon.weights import book_of
 from dicom_io.listener import Listener, ListenerSettings, Peer
 from rules.errors import ConfigFaults
@@ -27,6 +33,8 @@ from rules.load import load_rules
 from rules.rule import RuleSet
 
 LOG = logging.getLogger("medsam2d.roles")
+FORWARD_SECONDS = 5.0
+"""How often the audit trail is looked at for what its repository has not read."""
 DELIVERY_DRAIN_SECONDS = 30.0
 """How long an object that is on its way is waited for when the service stops."""
 WATCH_SECONDS = 0.5
@@ -115,16 +123,47 @@ def deliver(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     # What a dead delivery process had claimed would else wait for its claim to run out.
     book.recover(sender.host, sender.boot_id, process_is_alive, settings.worker.attempts)
     loops.start()
+    forwarding = start_forwarding(settings, life)
     life.ready(f"to {', '.join(settings.destinations) or 'no destination'}")
 
     def watch() -> bool:
         if not loops.alive():
             raise RuntimeError("the loop of a destination has ended; this process must be started again")
+        if forwarding is not None and not forwarding.is_alive():
+            LOG.error("the forwarding of audit messages has ended by a fault of ours; nothing is lost: report it, and restart the service")
         loops.postpone_strangers()
         return False
 
     repeat(life, WATCH_SECONDS, watch)
     loops.join(DELIVERY_DRAIN_SECONDS)
+
+
+def start_forwarding(settings: Config, life: Life) -> threading.Thread | None:
+    """Forward the audit trail to the configured repository, in a thread of its own; nothing where none is configured."""
+    own = settings.audit.syslog
+    if own is None:
+        return None
+    repository = Repository(host=own.host, port=own.port, tls=tls_context("audit.syslog.tls", own.tls))
+    forwarder = Forwarder(
+        folder=settings.folders.audit,
+        source=source_of(settings),
+        patient_of=patients_in(settings.folders.spool),
+        send=lambda frames: send_syslog(repository, frames),
+    )
+    quiet = Life(supervised=False, stop=life.stop)
+    work = (quiet, FORWARD_SECONDS, forwarder.forward_once)
+    thread = threading.Thread(target=repeat, args=work, name="audit-forwarding", daemon=True)
+    thread.start()
+    return thread
+
+
+def source_of(settings: Config) -> AuditSource:
+    """Return who we are in audit messages."""
+    return AuditSource(
+        source_id=settings.audit.source_id or socket.gethostname(),
+        enterprise_site_id=settings.audit.enterprise_site_id or "",
+        ae_titles=settings.called_ae_titles,
+    )
 
 
 ROLES: Mapping[str, Callable[[Config, Store, Audit, Life], None]] = {"listener": listen, "worker": work, "delivery": deliver}

@@ -42,7 +42,7 @@ def dicom_destination(settings: Config, name: str, own: DicomDestination) -> Des
         ae_title=own.ae_title,
         calling_ae_title=own.calling_ae_title or settings.ae_title,
         connection_timeout_seconds=own.timeout_seconds,
-        tls=tls_context(name, own.tls) if own.tls else None,
+        tls=tls_context(f"destinations.{name}.tls", own.tls) if own.tls else None,
     )
 
 
@@ -53,21 +53,19 @@ def stow_server(name: str, own: StowDestination) -> StowServer:
         url=own.url,
         timeout_seconds=own.timeout_seconds,
         authorization=lambda: authorization(own.credentials_file) if own.credentials_file else None,
-        tls=tls_context(name, own.tls or DestinationTls()) if own.url.startswith("https:") else None,
+        tls=tls_context(f"destinations.{name}.tls", own.tls or DestinationTls()) if own.url.startswith("https:") else None,
     )
 
 
-def tls_context(name: str, own: DestinationTls) -> ssl.SSLContext:
-    """Return how we speak TLS towards a destination: 1.2 or newer, its certificate and name verified. Raises ConfigError."""
+def tls_context(setting: str, own: DestinationTls) -> ssl.SSLContext:
+    """Return how we speak TLS towards a peer: 1.2 or newer, its certificate and name verified. Raises ConfigError, naming `setting`."""
     try:
         context = ssl.create_default_context(cafile=own.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if own.certificate_file is not None:
             context.load_cert_chain(own.certificate_file, own.key_file)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"destinations.{name}.tls: the certificates cannot be used ({error}); check the files and their rights"
-        ) from error
+        raise ConfigError(f"{setting}: the certificates cannot be used ({error}); check the files and their rights") from error
     return context
 
 

@@ -201,5 +201,5 @@ def _ends_data_set(event: evt.Event) -> bool:
     """Say whether a PDU that was sent holds the last fragment of a data set (PS3.8 section E.2: bit 0 command, bit 1 last)."""
     if not isinstance(event.pdu, P_DATA_TF):
         return False
-    headers = [item.presentation_data_value[0] for item in event.pdu.presentation_data_value_items]
+    headers = [(item.presentation_data_value or b"\0")[0] for item in event.pdu.presentation_data_value_items]
     return any(header & 0b11 == 0b10 for header in headers)

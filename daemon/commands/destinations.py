@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,7 +32,7 @@ def list_destinations(config: ConfigOption = None, as_json: JsonOption = False) 
         seen = {name: store.capability(name, EVER) for name in settings.destinations}
     finally:
         store.close()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "kind": own.kind,
@@ -45,8 +45,8 @@ def list_destinations(config: ConfigOption = None, as_json: JsonOption = False) 
         typer.echo(json.dumps(rows))
         return
     for row in rows:
-        states = ", ".join(f"{count} {state}" for state, count in dict(row["waiting"]).items()) or "nothing waits"
-        accepts = "never probed" if row["accepts"] is None else f"accepted {', '.join(map(str, row['accepts'])) or 'nothing'}"
+        states = ", ".join(f"{count} {state}" for state, count in row["waiting"].items()) or "nothing waits"
+        accepts = "never probed" if row["accepts"] is None else f"accepted {', '.join(row['accepts']) or 'nothing'}"
         typer.echo(f"{row['name']} ({row['kind']}): {states}; {accepts}")
 
 

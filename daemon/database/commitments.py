@@ -15,7 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from daemon.database.book import Book
 from daemon.database.claims import UNOWNED
-from daemon.database.outbox_rows import Delivery, OutboxState, change, delivery_of, next_form, settle, spare_forms
+from daemon.database.outbox_rows import Delivery, OutboxState, change, delivery_of, next_form, select_deliveries, settle, spare_forms
 from daemon.database.schema import CAPABILITY, COMMITMENT, OUTBOX
 
 
@@ -71,12 +71,12 @@ class CommitmentBook(Book):
             if destination is None:
                 return None
             waiting = (OUTBOX.c.destination == destination) & (OUTBOX.c.state == OutboxState.STORED.value)
-            for row in connection.execute(select(OUTBOX).where(waiting, OUTBOX.c.sop_instance_uid.in_(committed))).all():
+            for row in connection.execute(select_deliveries().where(waiting, OUTBOX.c.sop_instance_uid.in_(committed))).all():
                 done = {"state": OutboxState.DELIVERED.value, "error_code": None, "error_message": None, "updated_at": now}
                 connection.execute(update(OUTBOX).where(OUTBOX.c.id == row.id).values(**done, **UNOWNED))
                 delivered.append(delivery_of(row))
             newest = waiting & (OUTBOX.c.transaction_uid == transaction_uid)
-            for row in connection.execute(select(OUTBOX).where(newest, OUTBOX.c.sop_instance_uid.in_(failed))).all():
+            for row in connection.execute(select_deliveries().where(newest, OUTBOX.c.sop_instance_uid.in_(failed))).all():
                 refused.append(self._fail(connection, delivery_of(row), *failed[row.sop_instance_uid]))
             for delivery in delivered:
                 spare_forms(connection, delivery, now)

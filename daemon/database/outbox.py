@@ -19,8 +19,10 @@ from daemon.database.outbox_rows import (
     OutboxState,
     change,
     delivery_of,
+    forms_of,
     next_form,
     put_rows,
+    select_deliveries,
     settle,
     spare_forms,
 )
@@ -49,7 +51,7 @@ class OutboxBook(Book):
         with self.database.writing() as connection:
             ids = list(connection.scalars(due.with_for_update(skip_locked=True)))
             connection.execute(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(**claim))
-            rows = connection.execute(select(OUTBOX).where(OUTBOX.c.id.in_(ids)).order_by(OUTBOX.c.id)).all()
+            rows = connection.execute(select_deliveries().where(OUTBOX.c.id.in_(ids)).order_by(OUTBOX.c.id)).all()
         return tuple(delivery_of(row) for row in rows)
 
     def prolong(self, delivery: Delivery) -> None:
@@ -111,8 +113,7 @@ class OutboxBook(Book):
 
     def has_spare(self, delivery: Delivery) -> bool:
         """Tell whether another form of the item could take its place."""
-        spare = (OUTBOX.c.job_id == delivery.job_id) & (OUTBOX.c.destination == delivery.destination)
-        spare &= (OUTBOX.c.form_of == delivery.form_of) & (OUTBOX.c.state == OutboxState.SPARE.value)
+        spare = forms_of(delivery) & (OUTBOX.c.state == OutboxState.SPARE.value)
         with self.database.reading() as connection:
             return bool(delivery.form_of) and connection.scalar(select(OUTBOX.c.id).where(spare).limit(1)) is not None
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
 
 from daemon.database.claims import UNOWNED
 from daemon.database.errors import LeaseLost
@@ -66,6 +66,7 @@ class Delivery:
 
     id: int
     job_id: int
+    study_instance_uid: str
     destination: str
     path: Path
     sop_instance_uid: str
@@ -99,11 +100,17 @@ class OpenDelivery:
     error_message: str | None
 
 
+def select_deliveries() -> Select[Any]:
+    """The query whose rows `delivery_of` reads."""
+    return select(OUTBOX, JOB.c.study_instance_uid).join(JOB, JOB.c.id == OUTBOX.c.job_id)
+
+
 def delivery_of(row: Row[Any]) -> Delivery:
-    """Return the claimed item in a row of the outbox."""
+    """Return the item in a row of `select_deliveries`."""
     return Delivery(
         id=row.id,
         job_id=row.job_id,
+        study_instance_uid=row.study_instance_uid,
         destination=row.destination,
         path=Path(row.path),
         sop_instance_uid=row.sop_instance_uid,
@@ -159,7 +166,7 @@ def next_form(connection: Connection, delivery: Delivery, now: datetime) -> bool
     """Let the best spare form of a refused item take its place; return whether there is one."""
     if not delivery.form_of:
         return False
-    spares = select(OUTBOX.c.id).where(_forms(delivery), OUTBOX.c.state == OutboxState.SPARE.value)
+    spares = select(OUTBOX.c.id).where(forms_of(delivery), OUTBOX.c.state == OutboxState.SPARE.value)
     best = connection.scalar(spares.order_by(OUTBOX.c.preference, OUTBOX.c.id).limit(1))
     if best is None:
         return False
@@ -172,7 +179,7 @@ def spare_forms(connection: Connection, delivery: Delivery, now: datetime) -> No
     """Leave out the spare forms of an item that its destination has."""
     if delivery.form_of:
         reason = {"error_code": "other-form-delivered", "error_message": f"the destination has {delivery.sop_instance_uid} instead"}
-        spares = _forms(delivery) & (OUTBOX.c.state == OutboxState.SPARE.value)
+        spares = forms_of(delivery) & (OUTBOX.c.state == OutboxState.SPARE.value)
         connection.execute(update(OUTBOX).where(spares).values(state=OutboxState.LEFT_OUT.value, updated_at=now, **reason))
 
 
@@ -197,5 +204,6 @@ def _is_spare(item: OutboxItem, results: Sequence[OutboxItem]) -> bool:
     return bool(item.form_of) and item != min(forms, key=lambda form: form.preference)
 
 
-def _forms(delivery: Delivery) -> ColumnElement[bool]:
+def forms_of(delivery: Delivery) -> ColumnElement[bool]:
+    """The rows of all forms of an item's result, the item among them."""
     return (OUTBOX.c.job_id == delivery.job_id) & (OUTBOX.c.destination == delivery.destination) & (OUTBOX.c.form_of == delivery.form_of)

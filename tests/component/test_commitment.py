@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
@@ -90,7 +91,7 @@ class Archive:
             status, _ = association.send_n_event_report(report, 1, PUSH_MODEL, PUSH_MODEL_INSTANCE)  # type: ignore[attr-defined]
         else:
             entity = AE(ae_title="ARCHIVE")
-            roles = [build_role(PUSH_MODEL, scp_role=True)] if self.names_its_role else []
+            roles: list[Any] = [build_role(PUSH_MODEL, scp_role=True)] if self.names_its_role else []
             reverse = entity.associate(
                 "127.0.0.1", self.report_to, contexts=[build_context(PUSH_MODEL)], ae_title="MEDSAM2D", ext_neg=roles
             )

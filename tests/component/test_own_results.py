@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.uid import UID
@@ -30,7 +31,7 @@ def arrive(site: Site, number: int, *, uid_root: str = "2.25", **attributes: obj
     return arrivals.record(instance), instance
 
 
-MARKED = {"Manufacturer": "medsam2d", "ManufacturerModelName": "medsam2d"}
+MARKED: dict[str, Any] = {"Manufacturer": "medsam2d", "ManufacturerModelName": "medsam2d"}
 
 
 def test_a_result_that_was_made_here_is_known_by_its_uid(site: Site) -> None:
@@ -55,7 +56,7 @@ def test_a_result_that_comes_twice_is_one_instance(site: Site) -> None:
 
 
 @pytest.mark.parametrize("attributes", [{"SOPClassUID": UID(SEG)}, {"SOPClassUID": UID(SEG), "Manufacturer": "medsam2d"}, dict(MARKED)])
-def test_what_others_made_and_every_image_goes_its_way(site: Site, attributes: dict[str, object]) -> None:
+def test_what_others_made_and_every_image_goes_its_way(site: Site, attributes: dict[str, Any]) -> None:
     arrive(site, 1, **attributes)
     site.clock.forward(60)
     assert len(complete_quiet_series(site.store, site.clock, 30)) == 1

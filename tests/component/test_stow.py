@@ -11,6 +11,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -106,9 +107,12 @@ def test_an_object_arrives_byte_for_byte_as_the_one_part_of_a_related_message(ou
     line, headers, body = web.requests[0]
     assert (line, headers["authorization"]) == ("POST /dicom-web/studies", "Bearer secret")
     message = BytesParser().parsebytes(f"Content-Type: {headers['content-type']}\r\n\r\n".encode() + body)
-    (part,) = message.get_payload()
+    parts = message.get_payload()
+    assert isinstance(parts, list)
+    (part,) = parts
+    assert isinstance(part, Message)
     assert message.get_content_type() == "multipart/related"
-    assert message.get_param("type") == part.get_content_type() == "application/dicom"  # type: ignore[union-attr]
+    assert message.get_param("type") == part.get_content_type() == "application/dicom"
     assert outgoing.path.read_bytes() in body
     assert reached == [Moment.STORE_REQUEST_SENT, Moment.STORE_RESPONSE_RECEIVED] * 2
 
