@@ -78,22 +78,23 @@ def message_of(record: AuditRecord, source: AuditSource, patient_of: PatientOf) 
         ElementTree.SubElement(identification, "EventOutcomeDescription").text = why
     message.extend(event.participants(source, record.details))
     site = {"AuditEnterpriseSiteID": source.enterprise_site_id} if source.enterprise_site_id else {}
-    reporter = ElementTree.SubElement(message, "AuditSourceIdentification", AuditSourceID=source.source_id, **site)
+    reporter = ElementTree.SubElement(message, "AuditSourceIdentification", {"AuditSourceID": source.source_id, **site})
     ElementTree.SubElement(reporter, "AuditSourceTypeCode", {"csd-code": "4"})  # application server process
     message.extend(event.objects(record.details, patient_of))
-    return ElementTree.tostring(message, encoding="utf-8", xml_declaration=True)
+    written: bytes = ElementTree.tostring(message, encoding="utf-8", xml_declaration=True)
+    return written
 
 
 def _us(source: AuditSource, role: tuple[str, str], *, requestor: bool) -> Element:
     titles = {"AlternativeUserID": f"AETITLES={';'.join(source.ae_titles)}"} if source.ae_titles else {}
-    participant = Element("ActiveParticipant", UserID=f"medsam2d@{source.source_id}", UserIsRequestor=_boolean(requestor), **titles)
+    participant = Element("ActiveParticipant", {"UserID": f"medsam2d@{source.source_id}", "UserIsRequestor": _boolean(requestor), **titles})
     participant.append(_coded("RoleIDCode", *role))
     return participant
 
 
 def _other(user: str, role: tuple[str, str] | None, *, requestor: bool, address: str = "") -> Element:
     access = {"NetworkAccessPointID": address, "NetworkAccessPointTypeCode": IP_ADDRESS} if address else {}
-    participant = Element("ActiveParticipant", UserID=user or "unknown", UserIsRequestor=_boolean(requestor), **access)
+    participant = Element("ActiveParticipant", {"UserID": user or "unknown", "UserIsRequestor": _boolean(requestor), **access})
     if role is not None:
         participant.append(_coded("RoleIDCode", *role))
     return participant
@@ -165,8 +166,8 @@ def _alert(details: Details, patient_of: PatientOf) -> list[Element]:
 
 
 def _object(identifier: str, type_code: str, role: str, id_type: tuple[str, ...], *, name: str) -> Element:
-    attributes = {"ParticipantObjectTypeCode": type_code, "ParticipantObjectTypeCodeRole": role}
-    found = Element("ParticipantObjectIdentification", ParticipantObjectID=identifier, **attributes)
+    codes = {"ParticipantObjectTypeCode": type_code, "ParticipantObjectTypeCodeRole": role}
+    found = Element("ParticipantObjectIdentification", {"ParticipantObjectID": identifier, **codes})
     found.append(_coded("ParticipantObjectIDTypeCode", *id_type))
     ElementTree.SubElement(found, "ParticipantObjectName").text = name
     return found

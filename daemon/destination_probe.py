@@ -41,7 +41,8 @@ def ask(settings: Config, name: str) -> Found:
     if isinstance(route, DicomRoute):
         capability = probe(route.destination)
         _expect_useful(name, capability, own)
-        return Found(name=name, kind=own.kind, found=f"{route.destination} {capability}", accepted=capability.accepted)
+        hint = _unheard_reports(settings, capability, own)
+        return Found(name=name, kind=own.kind, found=f"{route.destination} {capability}{hint}", accepted=capability.accepted)
     if isinstance(route, FolderRoute):
         if not route.folder.is_dir():
             raise FolderMissing(f"{name}: expected the folder {route.folder}, got none; mount the share or make the folder")
@@ -65,6 +66,18 @@ def remember(store: Store, found: Found) -> None:
     """Keep what a destination accepts, so that delivery offers it the right form at once."""
     if found.accepted:
         store.keep_capability(found.name, found.accepted)
+
+
+def _unheard_reports(settings: Config, capability: Capability, own: object) -> str:
+    """Say where commitment reports on an association of the archive's would be turned away; raises ConfigError where they must come so."""
+    titles = {peer.ae_title for peer in settings.listener.peers}
+    offers = any(answer for (sop_class, _syntax), answer in capability.accepted.items() if sop_class == PUSH_MODEL)
+    if not isinstance(own, DicomDestination) or own.commitment not in ("auto", "reverse") or not offers or own.ae_title in titles:
+        return ""
+    words = f"our listener would turn its commitment reports away: name {own.ae_title} under `listener.peers`"
+    if own.commitment == "reverse":
+        raise ConfigError(words)
+    return f"; unless it reports on the same association, {words}"
 
 
 def _expect_useful(name: str, capability: Capability, own: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, or_, select, true, update
 
 from daemon.database.book import Book
 from daemon.database.claims import UNOWNED, ownership
@@ -123,14 +123,13 @@ class OutboxBook(Book):
         What the destination refused before is forgotten: it is asked anew.
         """
         now = self.clock()
-        chosen = OUTBOX.c.state == OutboxState.QUARANTINED.value
-        known = CAPABILITY.c.accepted.is_(False)
-        if destination is not None:
-            chosen, known = chosen & (OUTBOX.c.destination == destination), known & (CAPABILITY.c.destination == destination)
+        ours = true() if destination is None else OUTBOX.c.destination == destination
+        theirs = true() if destination is None else CAPABILITY.c.destination == destination
+        quarantined = OUTBOX.c.state == OutboxState.QUARANTINED.value
         fresh = {"state": OutboxState.PENDING.value, "attempt": 0, "due_at": now, "updated_at": now, "error_code": None}
         with self.database.writing() as connection:
-            connection.execute(CAPABILITY.delete().where(known))
-            return connection.execute(update(OUTBOX).where(chosen).values(**fresh, **UNOWNED)).rowcount
+            connection.execute(CAPABILITY.delete().where(CAPABILITY.c.accepted.is_(False), theirs))
+            return connection.execute(update(OUTBOX).where(quarantined, ours).values(**fresh, **UNOWNED)).rowcount
 
     def waiting_by_destination(self) -> Mapping[str, Mapping[str, int]]:
         """Return how many items are not settled: destination -> state -> number."""

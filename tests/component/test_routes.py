@@ -89,6 +89,20 @@ def test_a_probe_names_what_an_archive_would_have_to_allow(tmp_path: Path, offer
             ask(settings, "pacs")
 
 
+def test_a_probe_warns_where_our_own_door_is_shut_to_commitment_reports(tmp_path: Path) -> None:
+    contexts = [build_context(SEG, "1.2.840.10008.1.2.1"), build_context(PUSH_MODEL)]
+    with peer_scp(contexts, lambda _event: 0) as port:
+        archive = f"host: 127.0.0.1, port: {port}, ae_title: ARCHIVE"
+        settings = configured(tmp_path, f"  pacs: {{{archive}}}\n  strict: {{{archive}, commitment: reverse}}\n")
+        assert "name ARCHIVE under `listener.peers`" in ask(settings, "pacs").found
+        with pytest.raises(ConfigError, match="name ARCHIVE under"):
+            ask(settings, "strict")
+        (tmp_path / "config.yaml").write_text(
+            f"listener: {{peers: [{{ae_title: ARCHIVE}}]}}\ndestinations: {{strict: {{{archive}, commitment: reverse}}}}\n"
+        )
+        assert "storage commitment" in ask(load_config(tmp_path / "config.yaml"), "strict").found
+
+
 def test_a_probe_of_what_is_not_there_says_so(tmp_path: Path) -> None:
     settings = configured(tmp_path, "  disk: {kind: folder, path: share}\n  web: {kind: stow, url: 'http://127.0.0.1:9/x'}\n")
     with pytest.raises(FolderMissing, match="mount the share"):
