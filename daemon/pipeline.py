@@ -14,11 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daemon.annotations import annotations_for, in_words
+from pydicom.uid import SegmentationStorage
+
 from daemon.errors import ConfigError
 from daemon.inference import SegmentedObjects, segment_objects
 from daemon.provenance import Provenance, identify
 from daemon.request import SeriesRequest
 from daemon.tools import Tools
+from daemon.written import ObjectKind, WrittenObject
 from dicom_io.segmentation import write_segmentation
 from dicom_io.segmentation_check import check_segmentation
 from dicom_io.volume import Volume
@@ -38,12 +41,12 @@ class Skipped:
 
 @dataclass(frozen=True, kw_only=True)
 class Segmented:
-    """A checked SEG, ready to be delivered."""
+    """Checked objects, ready to be delivered."""
 
-    part10: bytes
+    written: tuple[WrittenObject, ...]
+    """In the order of delivery: a SEG comes before the report that refers to it."""
     provenance: Provenance
     verdicts: tuple[Verdict, ...]
-    destinations: tuple[str, ...]
     volume: Volume
     objects: SegmentedObjects
     missing: tuple[str, ...]
@@ -76,11 +79,18 @@ def segment_series(request: SeriesRequest, tools: Tools) -> Skipped | Segmented:
         provenance = identify(request, plan, volume, kept, tools.result)
         part10 = write_segmentation(volume, kept.masks, provenance.segments, provenance.identity)
         check_segmentation(part10, volume, kept.masks, provenance.segments)
+        seg = WrittenObject(
+            kind=ObjectKind.SEG,
+            sop_class_uid=SegmentationStorage,
+            sop_instance_uid=provenance.identity.sop_instance_uid,
+            series_instance_uid=provenance.identity.series_instance_uid,
+            part10=part10,
+            destinations=plan.destinations,
+        )
     return Segmented(
-        part10=part10,
+        written=(seg,),
         provenance=provenance,
         verdicts=tuple(verdicts),
-        destinations=plan.destinations,
         volume=volume,
         objects=kept,
         missing=missing,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -19,6 +18,7 @@ from daemon.request import SeriesRequest
 from daemon.stages import Stages
 from daemon.store import Job, JobState, LeaseLost, OutboxItem, Results, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
+from daemon.written import WrittenObject
 from dicom_io.series import read_series
 from model.options import PropagationOptions
 from rules.rule import RuleSet
@@ -106,14 +106,24 @@ class Worker:
         LOG.info("job %s: skipped (%s)", job.id, "; ".join(outcome.reasons))
 
     def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> None:
-        uid = outcome.provenance.identity.sop_instance_uid
-        path = self.results.write(f"{uid}.dcm", outcome.part10)
-        sha256 = hashlib.sha256(outcome.part10).hexdigest()
-        items = [OutboxItem(destination=name, path=path, sop_instance_uid=uid, sha256=sha256) for name in outcome.destinations]
+        items = [item for written in outcome.written for item in self._queued(written)]
         # Said before it is queued for sending: an audit trail may know of a result that a crash kept back, never the reverse.
         self.audit.segmentation_created(job, outcome.provenance, outcome.verdicts, stages.seconds)
         self.store.finish_with_results(job, items)
-        LOG.info("job %s: SEG %s for %s after %.1f s", job.id, uid, ", ".join(outcome.destinations), sum(stages.seconds.values()))
+        LOG.info(
+            "job %s: %s after %.1f s",
+            job.id,
+            ", ".join(f"{written.kind.value.upper()} {written.sop_instance_uid}" for written in outcome.written),
+            sum(stages.seconds.values()),
+        )
+
+    def _queued(self, written: WrittenObject) -> list[OutboxItem]:
+        """Put an object on disk; return its items for the outbox, which hands them out in the order in which they came."""
+        path = self.results.write(f"{written.sop_instance_uid}.dcm", written.part10)
+        return [
+            OutboxItem(destination=name, path=path, sop_instance_uid=written.sop_instance_uid, sha256=written.sha256)
+            for name in written.destinations
+        ]
 
     def _failed(self, job: Job, error: Exception) -> None:
         judged = classify(error)

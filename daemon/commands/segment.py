@@ -193,13 +193,17 @@ def _series_request(
 
 
 def _write(outcome: Segmented, request: SegmentRequest) -> Path:
-    path = request.out / f"seg-{outcome.provenance.identity.sop_instance_uid}.dcm"
-    partial = path.with_suffix(".part")
-    partial.write_bytes(outcome.part10)
-    partial.replace(path)
+    """Write every object; return the file of the first one."""
+    paths = []
+    for written in outcome.written:
+        path = request.out / f"{written.kind.value}-{written.sop_instance_uid}.dcm"
+        partial = path.with_suffix(".part")
+        partial.write_bytes(written.part10)
+        partial.replace(path)
+        paths.append(path)
     if request.overlay:
-        path.with_suffix(".png").write_bytes(overlay_of(outcome))
-    return path
+        paths[0].with_suffix(".png").write_bytes(overlay_of(outcome))
+    return paths[0]
 
 
 def overlay_of(outcome: Segmented) -> bytes:
