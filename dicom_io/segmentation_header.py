@@ -1,8 +1,8 @@
 """The header of a segmentation object: what is carried from the source images, word for word, and what is made anew.
 
-highdicom builds the object from one stand-in image a slice, which holds geometry and nothing else. So a source that
-lacks attributes or holds odd ones cannot stop it, a multi-frame source is treated like any other, and patient and
-study come from the real header exactly as they stand there.
+highdicom builds the header from one stand-in image, which holds geometry and nothing else. So a source that lacks
+attributes or holds odd ones cannot stop it, a multi-frame source is treated like any other, and patient and study come
+from the real header exactly as they stand there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
 from pydicom.valuerep import DA, DT, TM
 
-from dicom_io.segmentation_source import SourceHeaders, SourcePlane
+from dicom_io.segmentation_source import SourceHeaders
 from dicom_io.segmentation_types import ResultIdentity
 from dicom_io.volume import Volume
 
@@ -42,47 +42,43 @@ DEIDENTIFICATION_KEYWORDS = ("DeidentificationMethod", "DeidentificationMethodCo
 
 LOSSY_KEYWORDS = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
-_STAND_IN_ROOT = "2.25"
+_STAND_IN_UID = "2.25.1"
 _STAND_IN_FRAME_OF_REFERENCE = "2.25.0"
 
 
-def stand_ins(headers: SourceHeaders, volume: Volume) -> list[Dataset]:
-    """Return one single-frame image a slice k with the slice's place and no more, named by k."""
-    normal = headers.planes[0].geometry.normal
+def stand_in(headers: SourceHeaders, volume: Volume) -> Dataset:
+    """Return a single-frame image with the place of the first slice and no more."""
+    normal = headers.first_plane.geometry.normal
     between_mm = abs(float(np.dot(volume.affine[:3, 0], normal)))
-    common = Dataset()
-    common.SOPClassUID = CTImageStorage
+    image = Dataset()
+    image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, _STAND_IN_UID
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "Modality"):
-        setattr(common, keyword, headers.first[keyword].value)
+        setattr(image, keyword, headers.first[keyword].value)
     for keyword in TYPE_2_KEYWORDS:
-        setattr(common, keyword, "")
-    common.FrameOfReferenceUID = volume.frame_of_reference_uid or _STAND_IN_FRAME_OF_REFERENCE
-    common.Rows, common.Columns = volume.voxels.shape[1:]
-    geometry = headers.planes[0].geometry
-    common.ImageOrientationPatient = [*geometry.row_cosines, *geometry.column_cosines]
-    common.PixelSpacing = [geometry.row_spacing_mm, geometry.column_spacing_mm]
-    common.SpacingBetweenSlices = between_mm
+        setattr(image, keyword, "")
+    image.FrameOfReferenceUID = volume.frame_of_reference_uid or _STAND_IN_FRAME_OF_REFERENCE
+    image.Rows, image.Columns = volume.voxels.shape[1:]
+    geometry = headers.first_plane.geometry
+    image.ImagePositionPatient = list(geometry.position_mm)
+    image.ImageOrientationPatient = [*geometry.row_cosines, *geometry.column_cosines]
+    image.PixelSpacing = [geometry.row_spacing_mm, geometry.column_spacing_mm]
+    image.SpacingBetweenSlices = between_mm
     # dcmqi and 3D Slicer refuse an object without thickness; contiguous slices are the plain assumption.
-    common.SliceThickness = headers.planes[0].slice_thickness_mm or between_mm
-    return [_stand_in(common, k, plane) for k, plane in enumerate(headers.planes)]
+    image.SliceThickness = headers.first_plane.slice_thickness_mm or between_mm
+    return image
 
 
 def refer_to_sources(dataset: Dataset, headers: SourceHeaders) -> None:
-    """Put the true source instance and frame in place of every stand-in."""
-    planes = {_stand_in_uid(k): plane for k, plane in enumerate(headers.planes)}
-    # Frames of several segments on one slice share one item, which must be changed once.
-    references = {
-        id(reference): reference
-        for frame in dataset.PerFrameFunctionalGroupsSequence
-        for derivation in frame.DerivationImageSequence
-        for reference in derivation.SourceImageSequence
-    }
-    for reference in references.values():
-        _refer(reference, planes[str(reference.ReferencedSOPInstanceUID)])
-    classes = {plane.sop_instance_uid: plane.sop_class_uid for plane in headers.planes}
-    instances = [_instance(sop_class_uid, sop_instance_uid) for sop_instance_uid, sop_class_uid in classes.items()]
+    """List every source instance in the place of the stand-in."""
+    instances = source_references(headers)
     dataset.SourceImageSequence = instances
     dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = instances
+
+
+def source_references(headers: SourceHeaders) -> list[Dataset]:
+    """Return a reference to each source instance, in the order of the slices."""
+    classes = {plane.sop_instance_uid: plane.sop_class_uid for plane in headers.planes.values()}
+    return [_instance(sop_class_uid, sop_instance_uid) for sop_instance_uid, sop_class_uid in classes.items()]
 
 
 def carry_source_attributes(dataset: Dataset, headers: SourceHeaders, identity: ResultIdentity) -> None:
@@ -123,25 +119,6 @@ def creation_time(source: Dataset, created: datetime) -> datetime:
     return created.astimezone(timezone(-offset if match[1] == "-" else offset))
 
 
-def _stand_in(common: Dataset, k: int, plane: SourcePlane) -> Dataset:
-    image = Dataset()
-    image.update(common)
-    image.SOPInstanceUID = _stand_in_uid(k)
-    image.ImagePositionPatient = list(plane.geometry.position_mm)
-    return image
-
-
-def _stand_in_uid(k: int) -> str:
-    return f"{_STAND_IN_ROOT}.{k + 1}"
-
-
-def _refer(reference: Dataset, plane: SourcePlane) -> None:
-    reference.ReferencedSOPClassUID = plane.sop_class_uid
-    reference.ReferencedSOPInstanceUID = plane.sop_instance_uid
-    if plane.frame_number is not None:
-        reference.ReferencedFrameNumber = plane.frame_number
-
-
 def _instance(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = sop_class_uid
@@ -171,7 +148,7 @@ def _acquisition(source: Dataset) -> list[Dataset]:
 
 
 def _algorithm(identity: ResultIdentity, created: datetime) -> Dataset:
-    return hd.ContributingEquipment(
+    item = hd.ContributingEquipment(
         manufacturer=identity.manufacturer,
         purpose_of_reference=codes.DCM.ProcessingEquipment,
         manufacturer_model_name=identity.manufacturer_model_name,
@@ -180,3 +157,5 @@ def _algorithm(identity: ResultIdentity, created: datetime) -> Dataset:
         contribution_datetime=created,
         contribution_description=f"AI algorithm {identity.algorithm_name} {identity.algorithm_version}",
     )
+    item.DeviceUID = identity.algorithm_uid
+    return item

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from dicom_io.frame_attributes import frame_count, plane_of_frame, slice_thickne
 from dicom_io.geometry import PlaneGeometry
 from dicom_io.instance import read_dataset
 from dicom_io.volume import SourceFrame, Volume
+
+IDENTITY_KEYWORDS = (
+    "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID", "StudyDate",
+    "StudyTime", "AccessionNumber",
+)  # fmt: skip
+"""Patient and study, as every result must state them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +35,21 @@ class SourcePlane:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceHeaders:
-    """The header that patient and study are carried from, and one plane for each slice k of the volume."""
+    """The header that patient and study are carried from, and the plane of each slice k that was sent."""
 
     first: Dataset
-    """Header of the instance behind slice 0, text decoded, without pixels; read afresh, so that nobody else holds it."""
+    """Header of the instance behind the first slice, text decoded, without pixels; read afresh, so that nobody else holds it."""
     lossy: Dataset | None
     """Header of the first instance whose pixels were ever compressed with loss, if any."""
-    planes: tuple[SourcePlane, ...]
+    planes: Mapping[int, SourcePlane]
+    """By slice k, in ascending order. Slices that were interpolated between others have none, and get no frames."""
+    carried: Mapping[str, str]
+    """What must stand in every result as it does here, by keyword, taken down before anybody could change `first`."""
+
+    @property
+    def first_plane(self) -> SourcePlane:
+        """The plane of the first slice that was sent."""
+        return next(iter(self.planes.values()))
 
 
 def read_source_headers(volume: Volume) -> SourceHeaders:
@@ -44,15 +59,20 @@ def read_source_headers(volume: Volume) -> SourceHeaders:
     says, or if the slices come from several series; MissingGeometry if a plane has no place; NotDicom or OSError if
     a file is damaged or gone.
     """
-    headers = {path: read_dataset(path) for path in dict.fromkeys(map(_path, volume.sources))}
+    sources = {k: source for k, source in enumerate(volume.sources) if source is not None}
+    headers = {path: read_dataset(path) for path in dict.fromkeys(map(_path, sources.values()))}
     series = {(str(header.StudyInstanceUID), str(header.SeriesInstanceUID)) for header in headers.values()}
     if len(series) != 1:
         raise InvalidSegmentation(f"sources: expected instances of one series, got {len(series)} series; make one object for each")
-    first = headers[_path(volume.sources[0])]
+    first = next(iter(headers.values()))
     first.decode()
     lossy = next((header for header in headers.values() if header.get("LossyImageCompression") == "01"), None)
-    planes = tuple(_plane(headers[_path(source)], source) for source in volume.sources)
-    return SourceHeaders(first=first, lossy=lossy, planes=planes)
+    return SourceHeaders(
+        first=first,
+        lossy=lossy,
+        planes={k: _plane(headers[_path(source)], source) for k, source in sources.items()},
+        carried={keyword: str(first.get(keyword) or "") for keyword in IDENTITY_KEYWORDS},
+    )
 
 
 def _path(source: SourceFrame) -> Path:
