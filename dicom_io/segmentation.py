@@ -22,8 +22,9 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from dicom_io.codes import Code
 from dicom_io.errors import InvalidSegmentation
 from dicom_io.quiet import without_pydicom_warnings
+from dicom_io.result_header import creation_time, set_character_set, texts_of
 from dicom_io.segmentation_frames import EncodedFrames, binary_frames, labelmap_frames, overlapping
-from dicom_io.segmentation_header import carry_source_attributes, creation_time, refer_to_sources, stand_in
+from dicom_io.segmentation_header import complete_header, stand_in
 from dicom_io.segmentation_source import SourceHeaders, read_source_headers
 from dicom_io.segmentation_types import Masks, ResultIdentity, SegmentationForm, SegmentDescription
 from dicom_io.volume import Volume
@@ -60,11 +61,8 @@ def write_segmentation(
             f"masks: expected a voxel in at least one of {len(segments)} segments, got none; send a report instead, or check the prompt"
         )
     dataset = _header(volume, segments, identity, form, headers)
-    refer_to_sources(dataset, headers)
-    carry_source_attributes(dataset, headers, identity)
-    character_set = _character_set(headers, segments, identity)
-    if character_set is not None:
-        dataset.SpecificCharacterSet = character_set
+    complete_header(dataset, headers, identity)
+    set_character_set(dataset, headers, (*texts_of(identity), *(text for segment in segments for text in segment.texts)))
     if form is SegmentationForm.BINARY:
         dataset.SegmentsOverlap = "YES" if overlapping(masks) else "NO"
     dataset.NumberOfFrames = frames.count
@@ -154,18 +152,6 @@ def _segment_item(segment: SegmentDescription, identity: ResultIdentity) -> hd.s
 
 def _concept(code: Code) -> DicomCode:
     return DicomCode(code.value, code.scheme, code.meaning)
-
-
-def _character_set(headers: SourceHeaders, segments: Sequence[SegmentDescription], identity: ResultIdentity) -> str | Sequence[str] | None:
-    """The source's own character set where our text fits into every one of them, UTF-8 else (PS3.3 C.12.1.1.2)."""
-    coded = [code.meaning for segment in segments for code in (segment.category, segment.type, segment.laterality, segment.region) if code]
-    told = [identity.series_description, identity.content_description, identity.content_creator_name, identity.manufacturer]
-    named = [identity.manufacturer_model_name, identity.algorithm_name, *identity.algorithm_parameters.values()]
-    labels = [text for segment in segments for text in (segment.label, segment.tracking_id)]
-    if all(text.isascii() for text in (*coded, *told, *named, *labels)):
-        own: str | Sequence[str] | None = headers.first.get("SpecificCharacterSet")
-        return own or None
-    return "ISO_IR 192"
 
 
 def _part10(dataset: Dataset, frames: EncodedFrames) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,9 @@ class SourceHeaders:
     carried: Mapping[str, str]
     """What must stand in every result as it does here, by keyword, taken down before anybody could change `first`."""
 
+    instances: tuple[tuple[str, str], ...]
+    """(SOP Class UID, SOP Instance UID) of every instance that the result was made of."""
+
     @property
     def first_plane(self) -> SourcePlane:
         """The plane of the first slice that was sent."""
@@ -59,19 +62,30 @@ def read_source_headers(volume: Volume) -> SourceHeaders:
     says, or if the slices come from several series; MissingGeometry if a plane has no place; NotDicom or OSError if
     a file is damaged or gone.
     """
-    sources = {k: source for k, source in enumerate(volume.sources) if source is not None}
+    sources = {k: source for k, source in enumerate(volume.sources) if k not in volume.bridged}
     headers = {path: read_dataset(path) for path in dict.fromkeys(map(_path, sources.values()))}
-    series = {(str(header.StudyInstanceUID), str(header.SeriesInstanceUID)) for header in headers.values()}
+    planes = {k: _plane(headers[_path(source)], source) for k, source in sources.items()}
+    return _source_headers(tuple(headers.values()), planes)
+
+
+def read_instance_headers(paths: Sequence[Path]) -> SourceHeaders:
+    """Read the headers of instances that no volume came of, for a report that says so; raises as `read_source_headers` does."""
+    return _source_headers(tuple(read_dataset(path) for path in paths), {})
+
+
+def _source_headers(headers: Sequence[Dataset], planes: Mapping[int, SourcePlane]) -> SourceHeaders:
+    series = {(str(header.StudyInstanceUID), str(header.SeriesInstanceUID)) for header in headers}
     if len(series) != 1:
         raise InvalidSegmentation(f"sources: expected instances of one series, got {len(series)} series; make one object for each")
-    first = next(iter(headers.values()))
+    first = headers[0]
     first.decode()
-    lossy = next((header for header in headers.values() if header.get("LossyImageCompression") == "01"), None)
+    lossy = next((header for header in headers if header.get("LossyImageCompression") == "01"), None)
     return SourceHeaders(
         first=first,
         lossy=lossy,
-        planes={k: _plane(headers[_path(source)], source) for k, source in sources.items()},
+        planes=planes,
         carried={keyword: str(first.get(keyword) or "") for keyword in IDENTITY_KEYWORDS},
+        instances=tuple(dict.fromkeys((str(header.SOPClassUID), str(header.SOPInstanceUID)) for header in headers)),
     )
 
 

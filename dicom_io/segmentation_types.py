@@ -61,6 +61,12 @@ class SegmentDescription:
     color_rgb: tuple[int, int, int] | None = None
     """Red, green, blue of 0 to 255; written as CIELab."""
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything in it that a person wrote, in any language."""
+        coded = (code.meaning for code in (self.category, self.type, self.laterality, self.region) if code)
+        return (self.label, self.tracking_id, *coded)
+
     def __post_init__(self) -> None:
         if not 1 <= self.number <= 65535:
             raise ValueError(f"segment number: expected 1 to 65535, got {self.number}")

@@ -155,4 +155,4 @@ def _headers(slices: int, without: int | None = None) -> SourceHeaders:
         for k in range(slices)
         if k != without
     }
-    return SourceHeaders(first=pydicom.Dataset(), lossy=None, planes=planes, carried=MappingProxyType({}))
+    return SourceHeaders(first=pydicom.Dataset(), lossy=None, planes=planes, carried=MappingProxyType({}), instances=())
