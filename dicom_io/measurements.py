@@ -91,7 +91,7 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
     held = np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1))
     if not held.size:
         raise ValueError("mask: expected at least one voxel, got none")
-    flat = mask[held[0] : held[-1] + 1].any(axis=0)
+    flat: NDArray[np.bool_] = np.logical_or.reduce(mask[held[0] : held[-1] + 1], axis=0)
     rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
     return slice(held[0], held[-1] + 1), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 

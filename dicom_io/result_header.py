@@ -6,6 +6,7 @@ import re
 from datetime import datetime, timedelta, timezone
 
 import highdicom as hd
+from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
@@ -77,16 +78,28 @@ def instance_reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
 
 def set_character_set(dataset: Dataset, headers: SourceHeaders, texts: tuple[str, ...]) -> None:
     """Use the source's own character set where `texts` fit into every one of them, UTF-8 else (PS3.3 C.12.1.1.2)."""
-    if not all(text.isascii() for text in texts):
+    own = headers.first.get("SpecificCharacterSet")
+    if all(text.isascii() for text in texts):
+        if own:
+            dataset.SpecificCharacterSet = own
+    elif isinstance(own, str) and own and all(_fits(text, own) for text in texts):
+        dataset.SpecificCharacterSet = own
+    else:
         dataset.SpecificCharacterSet = "ISO_IR 192"
-    elif headers.first.get("SpecificCharacterSet"):
-        dataset.SpecificCharacterSet = headers.first.SpecificCharacterSet
 
 
 def texts_of(identity: ResultIdentity) -> tuple[str, ...]:
     """Return what an identity brings into the text of an object."""
     named = (identity.manufacturer, identity.manufacturer_model_name, identity.algorithm_name, *identity.algorithm_parameters.values())
     return (identity.series_description, identity.content_description, identity.content_creator_name, *named)
+
+
+def _fits(text: str, character_set: str) -> bool:
+    try:
+        text.encode(convert_encodings(character_set)[0])
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _as_known_class(source: Dataset) -> Dataset:

@@ -92,7 +92,7 @@ def _voxel_faults(read: ReadSegmentation, volume: Volume, masks: Masks, headers:
         return
     placed: dict[tuple[int, int], int] = {}
     for index, (frame, k) in enumerate(zip(read.frames, place_frames(read, volume.affine), strict=True)):
-        if k not in headers.planes or not 1 <= frame.segment_number <= len(masks):
+        if k is None or k not in headers.planes or not 1 <= frame.segment_number <= len(masks):
             yield f"frame {index + 1}: expected a slice of the volume and a known segment, got position {frame.geometry.position_mm}"
         elif (frame.segment_number, k) in placed:
             yield f"frame {index + 1}: expected one frame for segment {frame.segment_number} on slice {k}, got a second"

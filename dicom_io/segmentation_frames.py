@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.pixels.encoders import RLELosslessEncoder
+from pydicom.pixels.encoders.base import RLELosslessEncoder
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.valuerep import DSfloat
@@ -107,16 +107,12 @@ def occupied(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def overlapping(masks: Masks) -> bool:
     """Return whether a voxel belongs to two segments."""
     held = np.array([occupied(mask) for mask in masks])
-    for k in np.flatnonzero(held.sum(axis=0) > 1):
-        seen: NDArray[np.bool_] | None = None
-        for n in np.flatnonzero(held[:, k]):
-            plane = masks[n][k]
-            if seen is None:
-                seen = plane.copy()
-            elif (seen & plane).any():
+    for k in np.flatnonzero(held.sum(axis=0) > 1).tolist():
+        seen = np.zeros(masks[0][k].shape, np.bool_)
+        for n in np.flatnonzero(held[:, k]).tolist():
+            if (seen & masks[n][k]).any():
                 return True
-            else:
-                seen |= plane
+            seen |= masks[n][k]
     return False
 
 

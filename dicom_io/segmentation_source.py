@@ -62,7 +62,7 @@ def read_source_headers(volume: Volume) -> SourceHeaders:
     says, or if the slices come from several series; MissingGeometry if a plane has no place; NotDicom or OSError if
     a file is damaged or gone.
     """
-    sources = {k: source for k, source in enumerate(volume.sources) if k not in volume.bridged}
+    sources = {k: source for k, source in enumerate(volume.sources) if source is not None}
     headers = {path: read_dataset(path) for path in dict.fromkeys(map(_path, sources.values()))}
     planes = {k: _plane(headers[_path(source)], source) for k, source in sources.items()}
     return _source_headers(tuple(headers.values()), planes)
