@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from daemon.setting_types import AeTitle, FilePath, Host, Name, Networks, Port, Sha256, UidRoot
 from rules.errors import Fault
+from rules.outputs import OutputKind
 from rules.places import Places
 from rules.rule import RuleSet
 from rules.scalars import Flag, Integer, Number, Section, Text
@@ -136,6 +137,8 @@ class Destination(Section):
     calling_ae_title: AeTitle | None = None
     """What we call ourselves there; absent: `ae_title` of this configuration."""
     timeout_seconds: Seconds = 30.0
+    objects: Annotated[tuple[OutputKind, ...], Field(min_length=1)] = ("seg", "sr", "overlay")
+    """Which of the objects that rules write it gets; [overlay] for a system that can show pictures only."""
 
 
 class DeliverySettings(Section):
@@ -166,6 +169,10 @@ class ResultSettings(Section):
     content_creator_name: Annotated[str, Field(min_length=1, max_length=64)] = "medsam2d^automatic"
     """A DICOM person name: family^given."""
     device_serial_number: Annotated[str, Field(min_length=1, max_length=64)] = "1"
+    maximum_frames: Annotated[Integer, Field(ge=1)] = 2000
+    """A viewer's budget: targets are spread over several segmentation objects rather than exceed it."""
+    maximum_mib: Annotated[Integer, Field(ge=1, le=2000)] = 100
+    """The same, in MiB of decoded pixels of one object."""
 
 
 class LoggingSettings(Section):

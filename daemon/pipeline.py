@@ -1,10 +1,10 @@
 """The journey of one series.
 
 A C-STORE's bytes go to the spool; when a series is complete the rules name its targets; its instances become a volume, each
-target becomes prompts; the model propagates each prompt through the slices into masks; the masks become a SEG, which is
-checked, delivered and audited.
+target becomes prompts; the model propagates each prompt through the slices into masks; the masks become a SEG and an
+SR, which are checked, delivered and audited.
 
-This file is the middle of that sentence, from the complete series to the checked SEG: no thread, no retry, no path handling.
+This file is the middle of that sentence, from the complete series to the checked objects: no thread, no retry, no path handling.
 Those live one level out, in `daemon.worker` (jobs) and `daemon.commands.segment` (folders).
 """
 
@@ -14,16 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daemon.annotations import annotations_for, in_words
-from pydicom.uid import SegmentationStorage
-
 from daemon.errors import ConfigError
 from daemon.inference import SegmentedObjects, segment_objects
-from daemon.provenance import Provenance, identify
+from daemon.provenance import Provenance
 from daemon.request import SeriesRequest
 from daemon.tools import Tools
-from daemon.written import ObjectKind, WrittenObject
-from dicom_io.segmentation import write_segmentation
-from dicom_io.segmentation_check import check_segmentation
+from daemon.writing import Findings, write_results
+from daemon.written import WrittenObject
 from dicom_io.volume import Volume
 from dicom_io.volume_reader import read_volume
 from model.prompt import BoxPrompt
@@ -34,9 +31,11 @@ from rules.quality import Verdict, judge
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """Nothing to deliver, and why, a line a reason."""
+    """No segmentation, and why, a line a reason."""
 
     reasons: tuple[str, ...]
+    written: tuple[WrittenObject, ...] = ()
+    """A report that says so, where the rule asks for one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +52,9 @@ class Segmented:
 
 
 def segment_series(request: SeriesRequest, tools: Tools) -> Skipped | Segmented:
-    """Take a complete series to its checked SEG, or say why there is none.
+    """Take a complete series to its checked objects, or say why there is no segmentation.
 
-    Raises `dicom_io.errors.RejectedInput` for data that can never be processed and `InvalidSegmentation` if the object that
+    Raises `dicom_io.errors.RejectedInput` for data that can never be processed and `daemon.gate.GateFailure` if an object that
     was written does not say what was meant (a bug: it never leaves the house).
     """
     plan = match(request.attributes, tools.ruleset)
@@ -67,30 +66,20 @@ def segment_series(request: SeriesRequest, tools: Tools) -> Skipped | Segmented:
         annotations = annotations_for(plan, volume, request)
         prompted = _prompts(plan, PromptContext(volume=volume, annotations=annotations.placed), request.boxes)
     missing = _missing(prompted) + in_words(annotations.rejected)
-    if not prompted.objects:
-        return Skipped(reasons=missing)
     with tools.stage("segment"):
         objects = segment_objects(volume, prompted, tools)
     verdicts = judge(prompted.objects, objects.results, volume)
     kept = objects.keep(verdict.object_id for verdict in verdicts if verdict.delivers)
-    if not kept.results:
-        return Skipped(reasons=tuple(reason for verdict in verdicts for reason in verdict.reasons) + missing)
+    findings = Findings(request=request, plan=plan, volume=volume, prompted=prompted, objects=kept, verdicts=verdicts)
     with tools.stage("write"):
-        provenance = identify(request, plan, volume, kept, tools.result)
-        part10 = write_segmentation(volume, kept.masks, provenance.segments, provenance.identity)
-        check_segmentation(part10, volume, kept.masks, provenance.segments)
-        seg = WrittenObject(
-            kind=ObjectKind.SEG,
-            sop_class_uid=SegmentationStorage,
-            sop_instance_uid=provenance.identity.sop_instance_uid,
-            series_instance_uid=provenance.identity.series_instance_uid,
-            part10=part10,
-            destinations=plan.destinations,
-        )
+        results = write_results(findings, tools.result)
+    if not kept.results:
+        reasons = tuple(reason for verdict in verdicts for reason in verdict.reasons) + missing
+        return Skipped(reasons=reasons, written=results.written)
     return Segmented(
-        written=(seg,),
-        provenance=provenance,
-        verdicts=tuple(verdicts),
+        written=results.written,
+        provenance=results.provenance,
+        verdicts=verdicts,
         volume=volume,
         objects=kept,
         missing=missing,

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from daemon.audit import Audit
 from daemon.config import Config
 from daemon.errors import Fault, Transient, classify
+from daemon.gate import GateFailure
 from daemon.pipeline import Segmented, Skipped, segment_series
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
 from daemon.store import Job, JobState, LeaseLost, OutboxItem, Results, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
-from daemon.written import WrittenObject
+from daemon.written import ObjectKind, WrittenObject
 from dicom_io.series import read_series
 from model.options import PropagationOptions
 from rules.rule import RuleSet
@@ -101,14 +102,15 @@ class Worker:
         return segment_series(request, tools)
 
     def _skip(self, job: Job, outcome: Skipped) -> None:
-        self.store.skip(job, outcome.reasons)
-        self.audit.job_skipped(job, outcome.reasons)
+        items = [item for written in outcome.written for item in self._queued(written)]
+        self.audit.job_skipped(job, outcome.reasons, outcome.written)
+        self.store.skip(job, outcome.reasons, items)
         LOG.info("job %s: skipped (%s)", job.id, "; ".join(outcome.reasons))
 
     def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> None:
         items = [item for written in outcome.written for item in self._queued(written)]
         # Said before it is queued for sending: an audit trail may know of a result that a crash kept back, never the reverse.
-        self.audit.segmentation_created(job, outcome.provenance, outcome.verdicts, stages.seconds)
+        self.audit.segmentation_created(job, outcome.provenance, outcome.written, outcome.verdicts, stages.seconds)
         self.store.finish_with_results(job, items)
         LOG.info(
             "job %s: %s after %.1f s",
@@ -120,12 +122,29 @@ class Worker:
     def _queued(self, written: WrittenObject) -> list[OutboxItem]:
         """Put an object on disk; return its items for the outbox, which hands them out in the order in which they came."""
         path = self.results.write(f"{written.sop_instance_uid}.dcm", written.part10)
+        if written.alternative is not None:
+            self.results.write(f"{written.alternative.sop_instance_uid}.dcm", written.alternative.part10)
         return [
             OutboxItem(destination=name, path=path, sop_instance_uid=written.sop_instance_uid, sha256=written.sha256)
             for name in written.destinations
+            if self._takes(name, written.kind)
         ]
 
+    def _takes(self, destination: str, kind: ObjectKind) -> bool:
+        settings = self.settings.destinations.get(destination)
+        return settings is None or kind.value in settings.objects
+
+    def _put_aside(self, job: Job, failure: GateFailure) -> None:
+        """Keep what did not pass the gate where people can look at it, end the job at once, and raise the alarm."""
+        path = self.results.put_aside(f"{failure.sop_instance_uid}.dcm", failure.part10)
+        self.audit.result_quarantined(job, failure.code, failure.kind, failure.sop_instance_uid)
+        self.store.fail(job, failure.code, f"{failure} (kept in {path})", limit=1)
+        LOG.critical("job %s: ALERT: a %s did not pass the gate and was not sent; it is kept in %s", job.id, failure.kind.value, path)
+
     def _failed(self, job: Job, error: Exception) -> None:
+        if isinstance(error, GateFailure):
+            self._put_aside(job, error)
+            return
         judged = classify(error)
         if judged.fault is Fault.DATA:
             self.store.refuse(job, judged.code, judged.message)

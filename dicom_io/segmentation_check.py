@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from dicom_io.errors import InvalidSegmentation
 from dicom_io.geometry import POSITION_TOLERANCE_MM, Float64, PlaneGeometry, affine_from_planes, kji_to_lps
 from dicom_io.quiet import without_pydicom_warnings
+from dicom_io.segmentation_parts import Budget
 from dicom_io.segmentation_reader import ReadFrame, ReadSegment, ReadSegmentation, read_segmentation
 from dicom_io.segmentation_source import SourceHeaders, read_source_headers
 from dicom_io.segmentation_types import Masks, SegmentDescription
@@ -29,13 +30,19 @@ GRID_TOLERANCE_MM = 5 * POSITION_TOLERANCE_MM
 
 @without_pydicom_warnings()
 def check_segmentation(
-    part10: bytes, volume: Volume, masks: Masks, segments: Sequence[SegmentDescription], headers: SourceHeaders | None = None
+    part10: bytes,
+    volume: Volume,
+    masks: Masks,
+    segments: Sequence[SegmentDescription],
+    headers: SourceHeaders | None = None,
+    budget: Budget | None = None,
 ) -> None:
     """Raise InvalidSegmentation with every fault of the object, if it has any.
 
     `masks[n]`: (k, j, i) bool, the voxels that were meant of segment n + 1. Proven are: patient, study and frame of reference
     are the source's; every segment's label, codes and tracking; every frame's plane, voxels and reference; every segment's
-    centroid in millimetres. `headers`: those behind `volume`, where they were read already.
+    centroid in millimetres; that several segments together keep to `budget`. `headers`: those behind `volume`, where they were
+    read already.
     """
     read = read_segmentation(part10)
     headers = headers or read_source_headers(volume)
@@ -44,6 +51,7 @@ def check_segmentation(
         *_reference_faults(read.header, volume, headers),
         *_segment_faults(read.segments, segments),
         *_voxel_faults(read, volume, masks, headers),
+        *_size_faults(read, budget or Budget()),
     ]
     if faults:
         raise InvalidSegmentation(f"segmentation: {len(faults)} faults, it must not be sent: {'; '.join(faults)}")
@@ -73,6 +81,13 @@ def _reference_faults(header: Dataset, volume: Volume, headers: SourceHeaders) -
         yield f"ReferencedSeriesSequence: expected the source series alone, got {len(series)} series and {len(missing)} instances missing"
     if headers.lossy is not None and header.get("LossyImageCompression") != "01":
         yield f"LossyImageCompression: expected 01 as in the source, got {header.get('LossyImageCompression')}"
+
+
+def _size_faults(read: ReadSegmentation, budget: Budget) -> Iterator[str]:
+    frames = int(read.header.NumberOfFrames)
+    octets = frames * read.rows * read.columns * int(read.header.BitsAllocated) // 8
+    if len(read.segments) > 1 and not budget.holds(frames, octets):
+        yield f"size: expected at most {budget}, got {frames} frames of {octets} bytes in all"
 
 
 def _segment_faults(read: Sequence[ReadSegment], meant: Sequence[SegmentDescription]) -> Iterator[str]:

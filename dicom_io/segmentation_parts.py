@@ -23,6 +23,11 @@ class Budget:
     maximum_bytes: int | None = None
     """Of decoded pixels: a bit a voxel in BINARY frames, a byte in those of a label map."""
 
+    def holds(self, frames: int, octets: int) -> bool:
+        """Return whether an object of so many frames and bytes keeps to it."""
+        limits = ((self.maximum_frames, frames), (self.maximum_bytes, octets))
+        return all(limit is None or number <= limit for limit, number in limits)
+
 
 def part_segments(masks: Masks, form: SegmentationForm, budget: Budget, *, one_each: bool) -> tuple[tuple[int, ...], ...]:
     """Return the indices of the segments of each object, in order; every segment with a voxel is in one, the others in none.
@@ -48,8 +53,4 @@ def within(held: Sequence[NDArray[np.bool_]], area: int, form: SegmentationForm,
         frames, octets = int(np.any(held, axis=0).sum()), area
     else:
         frames, octets = int(np.sum(held)), -(-area // 8)
-    return (
-        (budget.maximum_frames is None or frames <= budget.maximum_frames)
-        and (budget.maximum_bytes is None or frames * octets <= budget.maximum_bytes)
-        and (form is SegmentationForm.BINARY or len(held) <= MAXIMUM_LABELS)
-    )
+    return budget.holds(frames, frames * octets) and (form is SegmentationForm.BINARY or len(held) <= MAXIMUM_LABELS)

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from rules.concepts import CategoryCode, ConceptCode, LateralityCode
 from rules.condition import Condition
+from rules.outputs import Outputs
 from rules.places import Places
 from rules.predicates import Predicate, condition_predicate
 from rules.prompts.annotation import AnnotationRecipe
@@ -125,6 +126,9 @@ class Rule(Section):
     weights: Text | None = None
     """Name of the weights for targets that name none."""
 
+    outputs: Outputs = Outputs()
+    """Which objects the results are written as."""
+
     @model_validator(mode="after")
     def _distinct_labels(self) -> Rule:
         labels = [target.label for target in self.targets]
@@ -167,7 +171,7 @@ class RuleSet:
         return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.enabled)
 
 
-NOT_HASHED = {"description", "enabled", "destinations"}
+NOT_HASHED = {"description", "enabled", "destinations", "outputs"}
 """What changes neither masks nor which series get them: editing these recomputes nothing."""
 
 

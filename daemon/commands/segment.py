@@ -21,6 +21,7 @@ from daemon.request import SeriesRequest
 from daemon.stages import Stages
 from daemon.tools import Tools
 from daemon.weights import WeightsBook, WeightsEntry
+from daemon.written import WrittenObject
 from dicom_io.errors import NotDicom, RejectedInput
 from dicom_io.geometry import voxel_volume_mm3
 from dicom_io.instance import InstanceHeader
@@ -150,6 +151,8 @@ def segment_folder(
             reports.append(_nothing(uid, "refused", error.code, (str(error),)))
             continue
         if isinstance(outcome, Skipped):
+            if outcome.written:
+                _write_objects(outcome.written, request)
             reports.append(_nothing(uid, "skipped", "", outcome.reasons))
             continue
         reports.append(_report(uid, outcome, _write(outcome, request), stages))
@@ -193,16 +196,21 @@ def _series_request(
 
 
 def _write(outcome: Segmented, request: SegmentRequest) -> Path:
-    """Write every object; return the file of the first one."""
+    """Write every object, and the picture that was asked for; return the file of the first one."""
+    first = _write_objects(outcome.written, request)
+    if request.overlay:
+        first.with_suffix(".png").write_bytes(overlay_of(outcome))
+    return first
+
+
+def _write_objects(objects: Sequence[WrittenObject], request: SegmentRequest) -> Path:
     paths = []
-    for written in outcome.written:
+    for written in objects:
         path = request.out / f"{written.kind.value}-{written.sop_instance_uid}.dcm"
         partial = path.with_suffix(".part")
         partial.write_bytes(written.part10)
         partial.replace(path)
         paths.append(path)
-    if request.overlay:
-        paths[0].with_suffix(".png").write_bytes(overlay_of(outcome))
     return paths[0]
 
 

@@ -60,6 +60,10 @@ class Site:
         """What has arrived in the archive, whole files only."""
         return sorted(path for path in self.archive.iterdir() if path.is_file())
 
+    def segmentations(self) -> list[Path]:
+        """Those of them that are segmentations; the others are their reports."""
+        return [path for path in self.results() if pydicom.dcmread(path, stop_before_pixels=True).Modality == "SEG"]
+
     def status(self) -> dict[str, object]:
         """What `medsam2d status --json` prints, without a process for each look."""
         loaded: dict[str, object] = json.loads(as_one_line(*read_status(load_config(self.config))))

@@ -39,9 +39,10 @@ def test_a_real_series_comes_back_as_a_seg_that_independent_readers_place_alike(
     with storescp(site), serving(site):
         assert storescu(site, tmp_path / "images", *options).returncode == 0
         wait_until(lambda: bool(site.results()) and jobs(site).get("DELIVERED") == 1, "the SEG to be delivered")
-    (seg,) = site.results()
-    assert dciodvfy_errors(seg) == []
-    assert dcentvfy_errors([*images, seg]) == []
+    (seg,) = site.segmentations()
+    (report,) = set(site.results()) - {seg}
+    assert dciodvfy_errors(seg) == dciodvfy_errors(report) == []
+    assert dcentvfy_errors([*images, seg, report]) == []
     series = read_series(images)
     shape = (len(series.frames), *series.shape)
     read = read_segmentation(seg)
@@ -71,7 +72,7 @@ def meant_mask(site: Site, folder: Path, shape: tuple[int, ...]) -> np.ndarray[t
             str(site.config),
         ]
     )
-    (seg,) = out.glob("*.dcm")
+    (seg,) = out.glob("seg-*.dcm")
     read = read_segmentation(seg)
     mask = np.zeros(shape, np.bool_)
     affine = read_series(sorted((folder / "images").iterdir())).affine
@@ -90,7 +91,7 @@ def test_orthanc_accepts_the_seg_and_shows_a_picture_of_it(tmp_path: Path) -> No
     done = subprocess.run(["unshare", "-rn", "sh", "-c", inside], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found == {"modality": "SEG", "instances": 1, "preview": 200, "jobs": {"DELIVERED": 1}}
+    assert found == {"modality": "SEG", "instances": 2, "preview": 200, "jobs": {"DELIVERED": 1}}
 
 
 def test_a_series_that_no_rule_matches_is_skipped_with_the_reason_and_accounted_for(tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ from tests.unit.dicom_io.ct_files import write_enhanced_volume, write_volume
 from tests.unit.dicom_io.report_examples import MASKS, SEGMENTS, content, without_segment
 from tests.unit.dicom_io.results import IDENTITY
 
-
 REPORT_IDENTITY = replace(IDENTITY, sop_instance_uid=derive_uid("2.25", "report"), series_instance_uid=derive_uid("2.25", "report series"))
 
 
