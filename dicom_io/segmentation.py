@@ -65,6 +65,8 @@ def write_segmentation(
     set_character_set(dataset, headers, (*texts_of(identity), *(text for segment in segments for text in segment.texts)))
     if form is SegmentationForm.BINARY:
         dataset.SegmentsOverlap = "YES" if overlapping(masks) else "NO"
+    # highdicom shares what its only frame says; of several frames each says whose it is, as its dimension index asks for.
+    dataset.SharedFunctionalGroupsSequence[0].pop("SegmentIdentificationSequence", None)
     dataset.NumberOfFrames = frames.count
     return _part10(dataset, frames)
 

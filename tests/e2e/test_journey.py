@@ -38,7 +38,7 @@ def test_a_real_series_comes_back_as_a_seg_that_independent_readers_place_alike(
     site = make_site(tmp_path, CT_BOX)
     with storescp(site), serving(site):
         assert storescu(site, tmp_path / "images", *options).returncode == 0
-        wait_until(lambda: bool(site.results()) and jobs(site).get("DELIVERED") == 1, "the SEG to be delivered")
+        wait_until(lambda: len(site.results()) == 2 and jobs(site).get("DELIVERED") == 1, "the SEG to be delivered")
     (seg,) = site.segmentations()
     (report,) = set(site.results()) - {seg}
     assert dciodvfy_errors(seg) == dciodvfy_errors(report) == []
@@ -91,7 +91,7 @@ def test_orthanc_accepts_the_seg_and_shows_a_picture_of_it(tmp_path: Path) -> No
     done = subprocess.run(["unshare", "-rn", "sh", "-c", inside], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found == {"modality": "SEG", "instances": 2, "preview": 200, "jobs": {"DELIVERED": 1}}
+    assert found == {"modalities": ["SEG", "SR"], "instances": 2, "preview": 200, "jobs": {"DELIVERED": 1}}
 
 
 def test_a_series_that_no_rule_matches_is_skipped_with_the_reason_and_accounted_for(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_rules_that_changed_are_read_anew_without_a_restart_and_a_released_job_m
         wait_until(lambda: "rules read anew: 1" in service.log.read_text(), "the new rules")
         run([*MEDSAM2D, "jobs", "release", "1", "--config", str(site.config)])
         wait_until(lambda: jobs(site).get("DELIVERED") == 1, "the delivery")
-    assert len(site.results()) == 1
+    assert len(site.segmentations()) == 1
     assert "the chain is whole" in run([*MEDSAM2D, "audit", "verify", "--config", str(site.config)]).stdout
 
 
@@ -137,7 +137,7 @@ def test_a_result_waits_for_a_destination_that_is_down_and_is_delivered_when_it_
         assert errors(site)[0]["code"] == "peer-unreachable"
         with storescp(site):
             wait_until(lambda: jobs(site).get("DELIVERED") == 1, "the delivery")
-    assert len(site.results()) == 1
+    assert len(site.segmentations()) == 1
 
 
 def jobs(site: Site) -> dict[str, int]:

@@ -81,6 +81,14 @@ def test_binary_frames_are_those_of_highdicom(name: str, tmp_path: Path) -> None
     ]
 
 
+def test_a_single_segment_is_named_on_every_frame_and_nowhere_else(tmp_path: Path) -> None:
+    volume = write_volume(tmp_path)
+    read = pydicom.dcmread(BytesIO(write_segmentation(volume, TOGETHER[:1], [KIDNEY], IDENTITY)))
+    assert "SegmentIdentificationSequence" not in read.SharedFunctionalGroupsSequence[0]
+    named = [frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber for frame in read.PerFrameFunctionalGroupsSequence]
+    assert named == [1] * read.NumberOfFrames
+
+
 def test_label_map_frames_are_those_of_highdicom(tmp_path: Path) -> None:
     volume = write_volume(tmp_path, "oblique")
     ours = pydicom.dcmread(BytesIO(write_segmentation(volume, APART, SEGMENTS, IDENTITY, form=SegmentationForm.LABELMAP)))
