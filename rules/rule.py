@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from rules.concepts import CategoryCode, ConceptCode, LateralityCode
+from rules.concepts import CategoryCode, LateralityCode, RegionCode, TypeCode
 from rules.condition import Condition
 from rules.outputs import Outputs
 from rules.places import Places
@@ -92,11 +92,11 @@ class Target(Section):
     """The segment's label in the PACS."""
     category: CategoryCode
     """Segmented property category, for example AnatomicalStructure."""
-    type: ConceptCode
+    type: TypeCode
     """Segmented property type, for example {value: "10200004", scheme: SCT, meaning: Liver}."""
     laterality: LateralityCode | None = None
     """right, left, bilateral or unilateral."""
-    region: ConceptCode | None = None
+    region: RegionCode | None = None
     """Anatomic region, where the type alone does not say it (a lesion)."""
     window: Window
     prompt: Recipe
