@@ -43,7 +43,7 @@ def write_overlay(picture: NDArray[np.uint8], identity: ResultIdentity, headers:
     )
     carry_source_attributes(dataset, headers, identity)
     dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = dataset.ContentDate, dataset.ContentTime
-    dataset.PatientOrientation = None  # panels are pictures, not planes; Type 2C, empty where it cannot be told
+    dataset.PatientOrientation = []  # panels are pictures, not planes; Type 2C, empty where it cannot be told
     dataset.Modality, dataset.ConversionType = "OT", "WSD"
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.DerivationDescription = identity.content_description

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -84,7 +85,7 @@ def _groups(target: ReportedTarget, content: ReportContent, identity: ResultIden
     """The target's group and, for a segment, one with its diameters: coordinates may not stand in the group of a segment (TID 1411)."""
     name, value = OUTCOME_CODES[target.outcome]
     site = None if target.region is None and target.laterality is None else [_site(target)]
-    common = {
+    common: dict[str, Any] = {
         "tracking_identifier": hd.sr.TrackingIdentifier(uid=target.tracking_uid, identifier=target.label),
         "finding_category": _coded(target.category),
         "finding_type": _coded(target.type),

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.uid import UID
 
 from dicom_io.geometry import Float64
 from dicom_io.series import read_series
@@ -210,7 +211,7 @@ def enhanced(geometry: str) -> Maker:
         shape = (volume.voxels.shape[1], volume.voxels.shape[2])
         dataset = pydicom.dcmread(folder / "enhanced.dcm")
         # Each case has UIDs of its own: the readers look at all of them in one process.
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = derive_uid("2.25", name)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(derive_uid("2.25", name))
         dataset.save_as(folder / "enhanced.dcm")
         sources = tuple(replace(source, sop_instance_uid=str(dataset.SOPInstanceUID)) for source in volume.sent)
         marked = {(source.sop_instance_uid, source.frame_number): marker(k, shape) for k, source in enumerate(sources) if 2 <= k < 7}
@@ -228,7 +229,7 @@ def _move(path: Path, offset_mm: Sequence[float] | Float64) -> None:
 
 def _twin(path: Path, copy: Path, acquisition: int) -> Path:
     dataset = pydicom.dcmread(path)
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = derive_uid("2.25", "twin", str(dataset.SOPInstanceUID))
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(derive_uid("2.25", "twin", str(dataset.SOPInstanceUID)))
     dataset.AcquisitionNumber, dataset.InstanceNumber = acquisition, int(dataset.InstanceNumber) + 100
     dataset.save_as(copy)
     return copy

@@ -49,7 +49,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
 def written(corpus: dict[str, Case], tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, SegmentationForm], Path]:
     """Every case's segmentation, checked, on disk."""
     folder = tmp_path_factory.mktemp("written")
-    paths = {}
+    paths: dict[tuple[str, SegmentationForm], Path] = {}
     for name, case in corpus.items():
         for form in SegmentationForm:
             if form is SegmentationForm.BINARY or name in LABELMAPS:
@@ -178,7 +178,7 @@ def _source_places(case: Case) -> Mapping[Frame, Any]:
     for path in case.files:
         dataset = pydicom.dcmread(path, stop_before_pixels=True)
         for number in range(1, int(dataset.get("NumberOfFrames", 1)) + 1):
-            holder = dataset
+            holder: pydicom.Dataset = dataset
             if "PerFrameFunctionalGroupsSequence" in dataset:
                 own, shared = dataset.PerFrameFunctionalGroupsSequence[number - 1], dataset.SharedFunctionalGroupsSequence[0]
                 holder = pydicom.Dataset()

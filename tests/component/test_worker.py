@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -192,13 +193,15 @@ def test_a_label_map_waits_with_its_binary_form_and_each_has_its_own_report(tmp_
     segmentation, _ = site.store.claim_deliveries(this_process("delivery"), "archive")
     assert read_segmentation(segmentation.path).form is SegmentationForm.LABELMAP
     (record,) = records(site.audit_folder)
-    (first, other, report, other_report) = record.details["objects"]  # type: ignore[misc]
-    assert len({item["sop_instance_uid"] for item in (first, other, report, other_report)}) == 4  # type: ignore[index, call-overload]
+    listed: Any = record.details["objects"]
+    uids = [str(item["sop_instance_uid"]) for item in listed]
+    assert len(set(uids)) == 4
+    _, other, _, other_report = uids
     kept = {path.stem: path for path in (tmp_path / "results").glob("*.dcm")}
-    binary = read_segmentation(kept[other["sop_instance_uid"]])  # type: ignore[index, call-overload]
+    binary = read_segmentation(kept[other])
     assert binary.form is SegmentationForm.BINARY
     assert int(binary.masks.sum()) == 4 * 5 * 4
-    assert other["sop_instance_uid"] in str(pydicom.dcmread(kept[other_report["sop_instance_uid"]]))  # type: ignore[index, call-overload]
+    assert other in str(pydicom.dcmread(kept[other_report]))
 
 
 def test_a_destination_gets_only_the_objects_that_it_takes(tmp_path: Path, images: Path) -> None:

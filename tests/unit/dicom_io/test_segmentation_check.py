@@ -167,7 +167,7 @@ def test_bytes_that_are_no_segmentation_are_refused_with_what_they_lack(tmp_path
     for broken in (b"nothing", part10[:2000], *changed):
         with pytest.raises(InvalidSegmentation, match="expected"):
             read_segmentation(broken)
-    path = volume.sources[0].path
+    path = volume.sent[0].path
     assert path is not None
     with pytest.raises(InvalidSegmentation, match="segmentation: expected"):
         read_segmentation(path)

@@ -14,7 +14,7 @@ BINARY, LABELMAP = SegmentationForm.BINARY, SegmentationForm.LABELMAP
 
 def _masks(*extents: tuple[int, int]) -> list[NDArray[np.bool_]]:
     """One mask an extent, with a voxel on each of the slices [first, last)."""
-    masks = []
+    masks: list[NDArray[np.bool_]] = []
     for first, last in extents:
         mask = np.zeros((12, 4, 8), np.bool_)
         mask[first:last, 1, len(masks)] = True
