@@ -16,6 +16,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from pydicom.sr._cid_dict import cid_concepts
 from pydicom.sr._concepts_dict import concepts
@@ -54,7 +55,8 @@ def _members(groups: tuple[int, ...]) -> Mapping[tuple[str, str], tuple[str, ...
     for group in groups:
         for scheme, keywords in cid_concepts[group].items():
             for keyword in keywords:
-                for value, (meaning, _) in concepts[scheme][keyword].items():
+                described: Any = concepts[scheme][keyword]
+                for value, (meaning, _) in described.items():
                     found[scheme, value] = (*found.get((scheme, value), ()), meaning)
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import highdicom as hd
 import numpy as np
@@ -24,6 +24,8 @@ from dicom_io.report_types import OUTCOME_CODES, MeasuredSegment, ObjectReferenc
 from dicom_io.result_header import TYPE_2_KEYWORDS, carry_source_attributes, instance_reference, set_character_set, texts_of
 from dicom_io.segmentation_source import SourceHeaders
 from dicom_io.segmentation_types import ResultIdentity
+
+_Group: TypeAlias = hd.sr.MeasurementsAndQualitativeEvaluations | hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations
 
 AI_MARK = "AI result, not for diagnosis"
 
@@ -81,7 +83,7 @@ def _document(content: ReportContent, identity: ResultIdentity, headers: SourceH
     return report[0]
 
 
-def _groups(target: ReportedTarget, content: ReportContent, identity: ResultIdentity, headers: SourceHeaders) -> Iterator[hd.sr.Template]:
+def _groups(target: ReportedTarget, content: ReportContent, identity: ResultIdentity, headers: SourceHeaders) -> Iterator[_Group]:
     """The target's group and, for a segment, one with its diameters: coordinates may not stand in the group of a segment (TID 1411)."""
     name, value = OUTCOME_CODES[target.outcome]
     site = None if target.region is None and target.laterality is None else [_site(target)]
@@ -95,7 +97,7 @@ def _groups(target: ReportedTarget, content: ReportContent, identity: ResultIden
     }
     numbers = [] if target.measured is None else list(reported_numbers(target.measured.measurements, content.unit, content.modality))
     if target.measured is None:
-        group = hd.sr.MeasurementsAndQualitativeEvaluations(**common)
+        group: _Group = hd.sr.MeasurementsAndQualitativeEvaluations(**common)
     else:
         group = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             referenced_segment=_referenced_segment(target.measured, headers),

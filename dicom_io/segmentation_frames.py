@@ -108,11 +108,11 @@ def overlapping(masks: Masks) -> bool:
     """Return whether a voxel belongs to two segments."""
     held = np.array([occupied(mask) for mask in masks])
     for k in np.flatnonzero(held.sum(axis=0) > 1).tolist():
-        seen = np.zeros(masks[0][k].shape, np.bool_)
+        seen: NDArray[np.bool_] = np.zeros(masks[0][k].shape, np.bool_)
         for n in np.flatnonzero(held[:, k]).tolist():
             if (seen & masks[n][k]).any():
                 return True
-            seen |= masks[n][k]
+            np.logical_or(seen, masks[n][k], out=seen)
     return False
 
 
