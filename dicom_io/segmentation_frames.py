@@ -100,8 +100,7 @@ def labelmap_frames(masks: Masks, headers: SourceHeaders) -> EncodedFrames:
 
 def occupied(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(k,) whether a slice of a (k, j, i) mask has a voxel."""
-    held: NDArray[np.bool_] = mask.reshape(len(mask), -1).any(axis=1)
-    return held
+    return np.asarray(mask.reshape(len(mask), -1).any(axis=1), np.bool_)
 
 
 def overlapping(masks: Masks) -> bool:
