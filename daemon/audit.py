@@ -18,6 +18,7 @@ from daemon.version import version
 
 if TYPE_CHECKING:  # these bring torch and highdicom, which the listener never needs
     from daemon.provenance import Provenance
+    from daemon.written import ObjectKind, WrittenObject
     from dicom_io.association_log import AssociationEvent
     from rules.quality import Verdict
 
@@ -68,9 +69,9 @@ class Audit:
         """A series is complete."""
         return self._append("job-queued", **_of_job(job), instances=instances)
 
-    def job_skipped(self, job: Job, reasons: Sequence[str]) -> AuditRecord:
-        """No rule matched, or there is nothing to deliver."""
-        return self._append("job-skipped", **_of_job(job), reasons=list(reasons))
+    def job_skipped(self, job: Job, reasons: Sequence[str], written: Sequence[WrittenObject] = ()) -> AuditRecord:
+        """No rule matched, or there is no segmentation; `written` are the reports that say so."""
+        return self._append("job-skipped", **_of_job(job), reasons=list(reasons), objects=_of_written(written))
 
     def left_out(self, job: Job, reasons: Sequence[str]) -> AuditRecord:
         """Of a series with results, some volumes or instances gave none."""
@@ -93,7 +94,12 @@ class Audit:
         return self._append("job-cancelled", **_of_job(job), user=_user())
 
     def segmentation_created(
-        self, job: Job, provenance: Provenance, verdicts: Sequence[Verdict], seconds: Mapping[str, float]
+        self,
+        job: Job,
+        provenance: Provenance,
+        written: Sequence[WrittenObject],
+        verdicts: Sequence[Verdict],
+        seconds: Mapping[str, float],
     ) -> AuditRecord:
         """A result was made: from which instances, by which rule, weights, device and version, and in which time."""
         weights: dict[str, Json] = dict(provenance.weights)
@@ -106,13 +112,18 @@ class Audit:
             weights_sha256=weights,
             device=provenance.device,
             precision=provenance.precision,
-            version=provenance.identity.algorithm_version,
-            sop_instance_uid=provenance.identity.sop_instance_uid,
+            version=provenance.algorithm_version,
+            sop_instance_uid=written[0].sop_instance_uid,
+            objects=_of_written(written),
             source_sop_instance_uids=list(provenance.source_sop_instance_uids),
             annotation_sop_instance_uids=list(provenance.annotation_sop_instance_uids),
             verdicts=[_of_verdict(verdict) for verdict in verdicts],
             seconds={name: round(value, 3) for name, value in seconds.items()},
         )
+
+    def result_quarantined(self, job: Job, code: str, kind: ObjectKind, sop_instance_uid: str) -> AuditRecord:
+        """An object did not say what was meant: it was put aside and never sent."""
+        return self._append("result-quarantined", **_of_job(job), code=code, kind=kind.value, sop_instance_uid=sop_instance_uid)
 
     def delivery_begun(self, delivery: Delivery) -> AuditRecord:
         """A result goes out to a destination."""
@@ -181,6 +192,12 @@ def _of_delivery(delivery: Delivery) -> dict[str, Json]:
         "sop_instance_uid": delivery.sop_instance_uid,
         "sha256": delivery.sha256,
     }
+
+
+def _of_written(written: Sequence[WrittenObject]) -> list[Json]:
+    """Every object with its other form, where it has one."""
+    both = [one for first in written for one in (first, first.alternative) if one is not None]
+    return [{"kind": one.kind.value, "sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256} for one in both]
 
 
 def _of_verdict(verdict: Verdict) -> dict[str, Json]:

@@ -166,6 +166,10 @@ class ResultSettings(Section):
     content_creator_name: Annotated[str, Field(min_length=1, max_length=64)] = "medsam2d^automatic"
     """A DICOM person name: family^given."""
     device_serial_number: Annotated[str, Field(min_length=1, max_length=64)] = "1"
+    maximum_frames: Annotated[Integer, Field(ge=1)] = 2000
+    """A viewer's budget: targets are spread over several segmentation objects rather than exceed it."""
+    maximum_mib: Annotated[Integer, Field(ge=1, le=2000)] = 100
+    """The same, in MiB of decoded pixels of one object."""
 
 
 class SyslogSettings(Section):

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from daemon.setting_types import AeTitle, FilePath, Host, HttpUrl, Port
+from rules.outputs import OutputKind
 from rules.scalars import Number, Section
 
 Seconds = Annotated[Number, Field(gt=0, le=86_400)]
@@ -31,7 +32,14 @@ class DestinationTls(Section):
         return self
 
 
-class DicomDestination(Section):
+class _Receiver(Section):
+    """What all destinations have in common."""
+
+    objects: Annotated[tuple[OutputKind, ...], Field(min_length=1)] = ("seg", "sr", "overlay")
+    """Which of the objects that rules write it gets; [overlay] for a system that can show pictures only."""
+
+
+class DicomDestination(_Receiver):
     """A Storage SCP."""
 
     kind: Literal["dicom"] = "dicom"
@@ -56,7 +64,7 @@ class DicomDestination(Section):
     """A report that did not come in this time is asked for again."""
 
 
-class StowDestination(Section):
+class StowDestination(_Receiver):
     """A DICOMweb server that takes STOW-RS (PS3.18 section 10.5)."""
 
     kind: Literal["stow"]
@@ -76,7 +84,7 @@ class StowDestination(Section):
         return self
 
 
-class FolderDestination(Section):
+class FolderDestination(_Receiver):
     """A folder that another program watches."""
 
     kind: Literal["folder"]

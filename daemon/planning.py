@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from daemon.request import SeriesRequest
+from daemon.written import WrittenObject
 from dicom_io.errors import NoSuv, TooManyVolumes
 from dicom_io.series import with_gap_policy
 from dicom_io.slice_stack import Refused, SliceStack
@@ -24,9 +25,11 @@ MOST_VOLUMES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """Nothing to deliver, and why, a line a reason."""
+    """No segmentation, and why, a line a reason."""
 
     reasons: tuple[str, ...]
+    written: tuple[WrittenObject, ...] = ()
+    """A report that says so, where the rule asks for one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,10 +106,28 @@ class TooFewSlices(NotAVolume):
     code = "too-few-slices"
 
 
-class InvalidSegmentation(DicomError):
+class InvalidResult(DicomError):
     """The object that was written does not say what was meant; it must not leave the house."""
 
+    code = "invalid-result"
+
+
+class InvalidSegmentation(InvalidResult):
+    """A segmentation object that is not what was meant, or that cannot be made."""
+
     code = "invalid-segmentation"
+
+
+class InvalidReport(InvalidResult):
+    """A report that is not what was meant."""
+
+    code = "invalid-report"
+
+
+class InvalidOverlay(InvalidResult):
+    """A picture that is not what was meant."""
+
+    code = "invalid-overlay"
 
 
 class PortUnavailable(DicomError):

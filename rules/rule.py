@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from rules.concepts import CategoryCode, ConceptCode, LateralityCode
+from rules.concepts import CategoryCode, LateralityCode, RegionCode, TypeCode
 from rules.condition import Condition
+from rules.outputs import Outputs
 from rules.places import Places
 from rules.predicates import Predicate, condition_predicate
 from rules.prompts.annotation import AnnotationRecipe
@@ -91,11 +92,11 @@ class Target(Section):
     """The segment's label in the PACS."""
     category: CategoryCode
     """Segmented property category, for example AnatomicalStructure."""
-    type: ConceptCode
+    type: TypeCode
     """Segmented property type, for example {value: "10200004", scheme: SCT, meaning: Liver}."""
     laterality: LateralityCode | None = None
     """right, left, bilateral or unilateral."""
-    region: ConceptCode | None = None
+    region: RegionCode | None = None
     """Anatomic region, where the type alone does not say it (a lesion)."""
     window: Window
     prompt: Recipe
@@ -129,6 +130,9 @@ class Rule(Section):
     are interpolated for the model; results are written on the slices that were sent alone."""
     volumes: Literal["all", "largest", "first"] = "all"
     """Which volumes of a series that holds several (phases, echoes) and match: all, the one with most slices, or the first."""
+
+    outputs: Outputs = Outputs()
+    """Which objects the results are written as."""
 
     @model_validator(mode="after")
     def _distinct_labels(self) -> Rule:
@@ -172,7 +176,7 @@ class RuleSet:
         return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.enabled)
 
 
-NOT_HASHED = {"description", "enabled", "destinations"}
+NOT_HASHED = {"description", "enabled", "destinations", "outputs"}
 """What changes neither masks nor which series get them: editing these recomputes nothing."""
 
 

@@ -54,3 +54,26 @@ def reading(
     )
     typer.echo(f"pydicom, pixels alone: {times.pydicom_seconds:.2f} s; ratio {times.ratio:.2f}")
     typer.echo(f"memory beside the array: {times.mebibytes_above_the_array:.0f} MiB")
+
+
+@app.command()
+def segmentation(
+    slices: Annotated[int, typer.Option(min=3, help="slices of the CT")] = 300,
+    size: Annotated[int, typer.Option(min=16, help="rows and columns")] = 512,
+    targets: Annotated[int, typer.Option(min=1, max=100, help="how many segments")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="runs that the median is taken of")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a segmentation and check it, beside highdicom's construction and saving of the same masks."""
+    from daemon.benchmarks.segmentation import measure_segmentation
+
+    times = measure_segmentation(slices, size, targets, repeats)
+    if as_json:
+        typer.echo(json.dumps({**dataclasses.asdict(times), "seconds": times.seconds, "ratio": times.ratio}))
+        return
+    typer.echo(
+        f"{times.targets} targets on {times.slices} slices of {times.size}x{times.size}: {times.frames} frames, {times.megabytes:.1f} MB"
+    )
+    typer.echo(f"written in {times.seconds_write:.2f} s, checked in {times.seconds_check:.2f} s, {times.seconds:.2f} s in all")
+    typer.echo(f"highdicom alone, without a check: {times.seconds_highdicom:.2f} s; ratio {times.ratio:.2f}")
+    typer.echo(f"memory above the arrays: {times.mebibytes_above_arrays:.0f} MiB")

@@ -22,6 +22,7 @@ from daemon.request import SeriesRequest
 from daemon.stages import Stages
 from daemon.tools import Tools
 from daemon.weights import WeightsBook, WeightsEntry
+from daemon.written import WrittenObject
 from dicom_io.errors import NotDicom, RejectedInput
 from dicom_io.geometry import voxel_volume_mm3
 from dicom_io.instance import InstanceHeader
@@ -191,13 +192,22 @@ def _series_request(
 
 
 def _write(outcome: Segmented, request: SegmentRequest) -> Path:
-    path = request.out / f"seg-{outcome.provenance.identity.sop_instance_uid}.dcm"
-    partial = path.with_suffix(".part")
-    partial.write_bytes(outcome.part10)
-    partial.replace(path)
+    """Write every object, and the picture that was asked for; return the file of the first one."""
+    first = _write_objects(outcome.written, request)
     if request.overlay:
-        path.with_suffix(".png").write_bytes(overlay_of(outcome))
-    return path
+        first.with_suffix(".png").write_bytes(overlay_of(outcome))
+    return first
+
+
+def _write_objects(objects: Sequence[WrittenObject], request: SegmentRequest) -> Path:
+    paths = []
+    for written in objects:
+        path = request.out / f"{written.kind.value}-{written.sop_instance_uid}.dcm"
+        partial = path.with_suffix(".part")
+        partial.write_bytes(written.part10)
+        partial.replace(path)
+        paths.append(path)
+    return paths[0]
 
 
 def overlay_of(outcome: Segmented) -> bytes:
@@ -242,6 +252,8 @@ def _reported(uid: str, outcome: Skipped | Refused | Segmented, request: Segment
         return _report(uid, outcome, _write(outcome, request), stages)
     if isinstance(outcome, Refused):
         return _nothing(uid, "refused", outcome.error.code, (str(outcome.error),))
+    if outcome.written:
+        _write_objects(outcome.written, request)
     return _nothing(uid, "skipped", "", outcome.reasons)
 
 

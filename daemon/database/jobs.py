@@ -36,10 +36,12 @@ class JobBook(Book):
             put_rows(connection, job.id, results, now)
             settle(connection, job.id, now)
 
-    def skip(self, job: Job, reasons: Sequence[str]) -> None:
-        """No rule matched, or there is nothing to deliver; the reasons are kept for people."""
+    def skip(self, job: Job, reasons: Sequence[str], results: Sequence[OutboxItem] = ()) -> None:
+        """No rule matched, or there is no segmentation; the reasons are kept for people, and `results` (reports of them) sent."""
+        now = self.clock()
         with self.database.writing() as connection:
-            _end(connection, job, JobEvent.SKIP, self.clock(), error_code="skipped", error_message="; ".join(reasons))
+            _end(connection, job, JobEvent.SKIP, now, error_code="skipped", error_message="; ".join(reasons))
+            put_rows(connection, job.id, results, now)
 
     def refuse(self, job: Job, code: str, message: str) -> None:
         """The data can never be processed; a retry does not help."""

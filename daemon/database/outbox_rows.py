@@ -170,8 +170,19 @@ def next_form(connection: Connection, delivery: Delivery, now: datetime) -> bool
     best = connection.scalar(spares.order_by(OUTBOX.c.preference, OUTBOX.c.id).limit(1))
     if best is None:
         return False
+    preferences = select(OUTBOX.c.id, OUTBOX.c.preference).where(OUTBOX.c.id.in_((delivery.id, best)))
+    preference = {row.id: row.preference for row in connection.execute(preferences)}
+    # A report refers to the form that is sent with it: what waits beside the refused form changes its form too.
+    beside = (OUTBOX.c.job_id == delivery.job_id) & (OUTBOX.c.destination == delivery.destination) & (OUTBOX.c.form_of != "")
+    waiting = beside & (OUTBOX.c.state == OutboxState.PENDING.value) & (OUTBOX.c.preference == preference[delivery.id])
+    others = waiting & (OUTBOX.c.form_of != delivery.form_of)
+    changing = set(connection.scalars(select(OUTBOX.c.form_of).where(others)))
+    replaced = {"error_code": "other-form-sent", "error_message": "its companion was refused in this form"}
+    connection.execute(update(OUTBOX).where(others).values(state=OutboxState.LEFT_OUT.value, updated_at=now, **replaced, **UNOWNED))
+    takes_place = beside & (OUTBOX.c.state == OutboxState.SPARE.value) & (OUTBOX.c.preference == preference[best])
+    companions = takes_place & OUTBOX.c.form_of.in_(changing)
     values = {"state": OutboxState.PENDING.value, "due_at": now, "updated_at": now}
-    connection.execute(update(OUTBOX).where(OUTBOX.c.id == best).values(**values))
+    connection.execute(update(OUTBOX).where((OUTBOX.c.id == best) | companions).values(**values))
     return True
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from daemon.commands.status import as_one_line, read_status
@@ -59,6 +60,10 @@ class Site:
     def results(self) -> list[Path]:
         """What has arrived in the archive, whole files only."""
         return sorted(path for path in self.archive.iterdir() if path.is_file())
+
+    def segmentations(self) -> list[Path]:
+        """Those of them that are segmentations; the others are their reports."""
+        return [path for path in self.results() if pydicom.dcmread(path, stop_before_pixels=True).Modality == "SEG"]
 
     def status(self) -> dict[str, object]:
         """What `medsam2d status --json` prints, without a process for each look."""

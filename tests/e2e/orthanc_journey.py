@@ -74,12 +74,12 @@ def journey(site: Site, folder: Path, http: int) -> dict[str, object]:
         wait_until(lambda: site.status()["jobs"] == {"DELIVERED": 1}, "the delivery to Orthanc")
         jobs = site.status()["jobs"]
     instances = ask(http, "/instances")
-    with urllib.request.urlopen(f"http://127.0.0.1:{http}/instances/{instances[0]}/preview", timeout=20) as answer:
+    modalities = {ask(http, f"/instances/{instance}/simplified-tags")["Modality"]: instance for instance in instances}
+    with urllib.request.urlopen(f"http://127.0.0.1:{http}/instances/{modalities['SEG']}/preview", timeout=20) as answer:
         preview = answer.status
-    tags = ask(http, f"/instances/{instances[0]}/simplified-tags")
     trail = [record.event for record in records(load_config(site.config).folders.audit)]
     return {
-        "modality": tags["Modality"],
+        "modalities": sorted(modalities),
         "instances": len(instances),
         "preview": preview,
         "jobs": jobs,

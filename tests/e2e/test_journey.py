@@ -40,10 +40,11 @@ def test_a_real_series_comes_back_as_a_seg_that_independent_readers_place_alike(
     site = make_site(tmp_path, CT_BOX)
     with storescp(site), serving(site):
         assert storescu(site, tmp_path / "images", *options).returncode == 0
-        wait_until(lambda: bool(site.results()) and jobs(site).get("DELIVERED") == 1, "the SEG to be delivered")
-    (seg,) = site.results()
-    assert dciodvfy_errors(seg) == []
-    assert dcentvfy_errors([*images, seg]) == []
+        wait_until(lambda: len(site.results()) == 2 and jobs(site).get("DELIVERED") == 1, "the SEG to be delivered")
+    (seg,) = site.segmentations()
+    (report,) = set(site.results()) - {seg}
+    assert dciodvfy_errors(seg) == dciodvfy_errors(report) == []
+    assert dcentvfy_errors([*images, seg, report]) == []
     stack = read_series(images).stack
     shape = (len(stack.frames), *stack.shape)
     read = read_segmentation(seg)
@@ -73,7 +74,7 @@ def meant_mask(site: Site, folder: Path, shape: tuple[int, ...]) -> np.ndarray[t
             str(site.config),
         ]
     )
-    (seg,) = out.glob("*.dcm")
+    (seg,) = out.glob("seg-*.dcm")
     read = read_segmentation(seg)
     mask = np.zeros(shape, np.bool_)
     affine = read_series(sorted((folder / "images").iterdir())).stack.affine
@@ -100,7 +101,7 @@ def test_orthanc_commits_one_seg_and_shows_it_though_the_delivery_was_killed_at_
     assert found.pop("killed") == sorted(POINTS)
     # It goes out again only where the first time may have been cut off: request sent, or answer received and not yet kept.
     assert found.pop("sent") in (1, 2, 3)
-    assert found == {"modality": "SEG", "instances": 1, "preview": 200, "jobs": {"DELIVERED": 1}}
+    assert found == {"modalities": ["SEG", "SR"], "instances": 2, "preview": 200, "jobs": {"DELIVERED": 1}}
 
 
 def test_orthanc_stores_what_is_sent_by_stow_rs(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_rules_that_changed_are_read_anew_without_a_restart_and_a_released_job_m
         wait_until(lambda: "rules read anew: 1" in service.log.read_text(), "the new rules")
         run([*MEDSAM2D, "jobs", "release", "1", "--config", str(site.config)])
         wait_until(lambda: jobs(site).get("DELIVERED") == 1, "the delivery")
-    assert len(site.results()) == 1
+    assert len(site.segmentations()) == 1
     assert "the chain is whole" in run([*MEDSAM2D, "audit", "verify", "--config", str(site.config)]).stdout
 
 
@@ -154,7 +155,7 @@ def test_a_result_waits_for_a_destination_that_is_down_and_is_delivered_when_it_
         assert errors(site)[0]["code"] == "peer-unreachable"
         with storescp(site):
             wait_until(lambda: jobs(site).get("DELIVERED") == 1, "the delivery")
-    assert len(site.results()) == 1
+    assert len(site.segmentations()) == 1
 
 
 def jobs(site: Site) -> dict[str, int]:

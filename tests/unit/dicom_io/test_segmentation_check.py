@@ -163,7 +163,7 @@ def test_every_fault_is_listed_and_no_patient_value_is_told(tmp_path: Path) -> N
 def test_bytes_that_are_no_segmentation_are_refused_with_what_they_lack(tmp_path: Path) -> None:
     volume = write_volume(tmp_path)
     part10 = write_segmentation(volume, MASKS, SEGMENTS, IDENTITY)
-    changed = [_changed(part10, _set(keyword, value)) for keyword, value in (("NumberOfFrames", 3), ("SegmentationType", "LABELMAP"))]
+    changed = [_changed(part10, _set(keyword, value)) for keyword, value in (("NumberOfFrames", 3), ("SegmentationType", "FRACTIONAL"))]
     for broken in (b"nothing", part10[:2000], *changed):
         with pytest.raises(InvalidSegmentation, match="expected"):
             read_segmentation(broken)
