@@ -106,6 +106,7 @@ class Audit:
             weights_sha256=weights,
             device=provenance.device,
             precision=provenance.precision,
+            batch=provenance.batch,
             version=provenance.identity.algorithm_version,
             sop_instance_uid=provenance.identity.sop_instance_uid,
             source_sop_instance_uids=list(provenance.source_sop_instance_uids),

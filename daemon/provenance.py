@@ -52,6 +52,7 @@ class Provenance:
     weights: tuple[tuple[str, str], ...]
     device: str
     precision: str
+    batch: str
     source_sop_instance_uids: tuple[str, ...]
     annotation_sop_instance_uids: tuple[str, ...]
     """Of the objects that prompts were drawn in; none for results that no person had a part in."""
@@ -94,6 +95,7 @@ def identify(request: SeriesRequest, plan: Plan, volume: Volume, objects: Segmen
         weights=objects.weights,
         device=objects.device,
         precision=objects.precision,
+        batch=objects.batch,
         source_sop_instance_uids=tuple(source.sop_instance_uid for source in volume.sent),
         annotation_sop_instance_uids=_annotation_objects(objects),
         segments=segments,

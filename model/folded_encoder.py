@@ -2,7 +2,7 @@
 
 The two finest levels of the neck are read by nothing but a 1 x 1 convolution of the mask decoder. Two linear maps in a row are
 one, so 96 channels become 32 at once instead of by way of 256; positions of the trunk, which depend on weights alone, are
-worked out once. Both are exact but for the order of rounding.
+worked out once; and the padding of windows is not multiplied. All three are exact but for the order of rounding.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class FoldedEncoder:
 
     def maps(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, S, S) float32 normalised frames -> embedding and both fine maps, as `ImageFeatures` names them."""
-        maps = [x.permute(0, 2, 3, 1) for x in self._trunk(frames, self._position)]  # channels last, as the trunk made them
+        maps = [x.permute(0, 2, 3, 1) for x in self._trunk(frames, self._position, frugal=True)]  # channels last, as the trunk made them
         coarse = _planes(maps[2], self._coarse)  # (B, d, S/16, S/16)
         above = functional.interpolate(_planes(maps[3], self._coarsest), scale_factor=2.0, mode="nearest")
         finest, middle = _planes(maps[0], self._finest), _planes(maps[1], self._middle)

@@ -59,12 +59,15 @@ class Trunk(nn.Module):
         ends = torch.tensor(config.stages).cumsum(0) - 1
         self.stage_ends = frozenset(int(end) for end in ends)
 
-    def forward(self, frames: Tensor, position: Tensor | None = None) -> list[Tensor]:
-        """(B, 3, S, S) -> the four stages' maps, channels first, finest first; `position` saves working out `position()` anew."""
+    def forward(self, frames: Tensor, position: Tensor | None = None, *, frugal: bool = False) -> list[Tensor]:
+        """(B, 3, S, S) -> the four stages' maps, channels first, finest first.
+
+        `position` saves working out `position()` anew; `frugal` leaves out the arithmetic on padding, which rounds otherwise.
+        """
         x = self.patch_embed(frames) + (self.position() if position is None else position)  # (B, S/4, S/4, embed_dim)
         maps = []
         for index, block in enumerate(self.blocks):
-            x = block(x)
+            x = block(x, frugal=frugal)
             if index in self.stage_ends:
                 maps.append(x.permute(0, 3, 1, 2))
         return maps
@@ -123,12 +126,12 @@ class TrunkBlock(nn.Module):
         if plan.pools:
             self.proj = nn.Linear(plan.width_in, plan.width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, frugal: bool = False) -> Tensor:
         """(B, H, W, width_in) -> (B, H', W', width), H' = H / 2 where the block pools."""
         y = self.norm1(x)
         # Where the width changes, the shortcut is taken from the normalised map.
         shortcut = pool(self.proj(y)) if self.plan.pools else x
-        x = shortcut + self.attn(y)
+        x = shortcut + self.attn(y, frugal=frugal)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 
@@ -142,29 +145,29 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(plan.width_in, 3 * plan.width)
         self.proj = nn.Linear(plan.width, plan.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, width_in) -> (B, H', W', width), H' = H / 2 where the block pools."""
+    def forward(self, x: Tensor, *, frugal: bool = False) -> Tensor:
+        """(B, H, W, width_in) -> (B, H', W', width), H' = H / 2 where the block pools; see `Trunk.forward` for `frugal`."""
         size = (x.shape[1] // 2, x.shape[2] // 2) if self.pools else (x.shape[1], x.shape[2])
-        windows, grid = self._windows(x)
-        q, k, v = windows.chunk(3, dim=-1)  # (n, h, w, width) each
+        spare = frugal and self.window > 0 and (x.shape[1] % self.window, x.shape[2] % self.window) != (0, 0)
+        if spare:
+            # The padding is zero before the projection, so it is the bias behind it: nothing of it need be multiplied.
+            windows, grid = to_windows(self.qkv(x), self.window, self.qkv.bias)
+        else:
+            windows, grid = to_windows(x, self.window) if self.window > 0 else (x, (1, 1))
+            windows = self.qkv(windows)
+        mixed = self._mix(windows)
+        out: Tensor = self.proj(from_windows(mixed, grid, size)) if spare else from_windows(self.proj(mixed), grid, size)
+        return out
+
+    def _mix(self, qkv: Tensor) -> Tensor:
+        """(n, h, w, 3 * width) -> (n, h', w', width)."""
+        q, k, v = qkv.chunk(3, dim=-1)  # (n, h, w, width) each
         if self.pools:
             q = pool(q)
         height, width = q.shape[1:3]
         q, k, v = (split_heads(t.flatten(1, 2), self.heads) for t in (q, k, v))  # (n, heads, tokens, head_dim)
         mixed = functional.scaled_dot_product_attention(q, k, v)
-        mixed = mixed.transpose(1, 2).reshape(len(q), height, width, -1)  # (n, h', w', width)
-        out: Tensor = self.proj(from_windows(mixed, grid, size))
-        return out
-
-    def _windows(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Queries, keys and values of every window: (n, h, w, 3 * width), and the grid of windows."""
-        if self.window == 0:
-            return self.qkv(x), (1, 1)
-        if x.shape[1] % self.window == 0 and x.shape[2] % self.window == 0:
-            windows, grid = to_windows(x, self.window)
-            return self.qkv(windows), grid
-        # The padding is zero before the projection, so it is the bias behind it: nothing of it need be multiplied.
-        return to_windows(self.qkv(x), self.window, self.qkv.bias)
+        return mixed.transpose(1, 2).reshape(len(mixed), height, width, -1)
 
 
 def pool(x: Tensor) -> Tensor:
@@ -179,9 +182,10 @@ def to_windows(x: Tensor, window: int, fill: Tensor | None = None) -> tuple[Tens
     """
     batch, height, width, channels = x.shape
     rows, columns = -(-height // window), -(-width // window)
-    if (rows * window, columns * window) != (height, width):
-        padding = x.new_zeros(channels) if fill is None else fill.to(x.dtype)
-        padded = padding.expand(batch, rows * window, columns * window, channels).clone()
+    if fill is None:
+        x = functional.pad(x, (0, 0, 0, columns * window - width, 0, rows * window - height))
+    else:
+        padded = fill.to(x.dtype).expand(batch, rows * window, columns * window, channels).clone()
         padded[:, :height, :width] = x
         x = padded
     x = x.view(batch, rows, window, columns, window, channels).transpose(2, 3)
