@@ -1,4 +1,4 @@
-"""Numerical precision of a propagation: what the settings mean on a device, and the parts that are computed in float32 whatever they say."""
+"""Numerical precision of a propagation: what the settings mean on a device, and what is computed in float32 whatever they say."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class Segmenter:
 
         shape = frames.pixels.shape
         heard = progress or (lambda done, total: None)
-        heard(0, 1)
+        heard(0, len(frames.pixels))
         with _attention(options):
             objects = Conditioner(self._model, room.steps, exactly_encoded, (shape[1], shape[2]), options).condition(prompts)
             setting = PassSetting(options=options, config=self._model.config)

@@ -65,7 +65,7 @@ class PlainSteps:
         """True."""
         return True
 
-    def encode(self, frames: Tensor, *, exact: bool) -> ImageFeatures:  # noqa: ARG002  nothing here is inexact
+    def encode(self, frames: Tensor, *, exact: bool) -> ImageFeatures:
         """As `Steps.encode`."""
         return self._model.encode_image(frames)
 
@@ -160,9 +160,7 @@ def _as_type(features: ImageFeatures, dtype: torch.dtype) -> ImageFeatures:
 
 
 def _memories(spatial: Tensor, pointers: Tensor, keys: Tensor | None = None) -> list[FrameMemory]:
-    return [
-        FrameMemory(spatial=memory, pointer=pointers[i], keys=None if keys is None else keys[i]) for i, memory in enumerate(spatial)
-    ]
+    return [FrameMemory(spatial=memory, pointer=pointers[i], keys=None if keys is None else keys[i]) for i, memory in enumerate(spatial)]
 
 
 def _tracked(decoded: DecodedMasks, memories: list[FrameMemory]) -> Tracked:

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_flop
 
 from daemon.benchmarks.reference_flow import now
 from model.precision import Precision
 
+CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default  # the registry knows only a GPU's
 GEMM_SIDE, GEMM_REPEATS = 2048, 5
 
 
@@ -26,7 +27,7 @@ class _Counter(TorchDispatchMode):
         self, function: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        count = flop_registry.get(function.overloadpacket)
+        count = sdpa_flop if function is CPU_ATTENTION else flop_registry.get(function.overloadpacket)
         if count is not None:
             self.flops += count(*args, **(kwargs or {}), out_val=result)
         return result

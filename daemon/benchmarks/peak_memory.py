@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from pathlib import Path
 
 import torch
@@ -13,6 +15,16 @@ RESET_HIGH_WATER_MARK = "5"  # proc(5)
 def held_bytes(device: torch.device) -> int:
     """What is held now: tensors on a GPU, resident pages of the process on a CPU."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
+
+
+def give_back_free_memory() -> None:
+    """Return what the allocators hold for later to the system, so that an earlier cell's memory does not count as this one's."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def start_watching(device: torch.device) -> None:

@@ -45,7 +45,8 @@ class _OneSlice(FeatureCache):
     def __init__(self, model: MedSAM2, frames: NDArray[np.uint8], device: torch.device, precision: Precision) -> None:
         super().__init__(PlainSteps(model), model.config.image_size, device, 0)
         self._pixels = torch.cat([normalise_frames(frame[None], model.config.image_size, device).double() for frame in frames])
-        self._autocast, self._last = precision, (-1, None)
+        self._autocast = precision
+        self._last: tuple[int, ImageFeatures | None] = (-1, None)
         self.seconds: list[float] = []
 
     @property
@@ -68,7 +69,7 @@ class _OneSlice(FeatureCache):
             with self._autocast.autocast(self._device):
                 features = self._steps.encode(self._pixels[index : index + 1].float(), exact=False)
             self.seconds.append(now(self._device) - begun)
-            self._last: tuple[int, ImageFeatures | None] = (index, features)
+            self._last = (index, features)
         return features
 
 
@@ -77,7 +78,8 @@ class ReferenceFlow:
 
     def __init__(self, model: MedSAM2, frames: NDArray[np.uint8], box: BoxPrompt, place: tuple[torch.device, Precision]) -> None:
         """`model` lies on the device of `place`; `frames` (t, row, column) uint8."""
-        self._model, self._frames, self._box = model, frames, box
+        self.box = box
+        self._model, self._frames = model, frames
         self._device, self._precision = place
         self._slices = _OneSlice(model, frames, *place)
         self.times = SliceTimes()
@@ -98,8 +100,8 @@ class ReferenceFlow:
         for direction in Direction:
             # The box is given anew, and its slice encoded anew, since the script resets the predictor between its passes.
             conditioner = Conditioner(self._model, PlainSteps(self._model), self._features, (shape[1], shape[2]), OPTIONS)
-            one_pass = Pass(conditioner.condition([self._box]), direction, shape[0], PassSetting(options=OPTIONS, config=self._model.config))
-            recorder = Recorder([self._box.object_id], (shape[0], shape[1], shape[2]), (), keep_logits=False)
+            one_pass = Pass(conditioner.condition([self.box]), direction, shape[0], PassSetting(options=OPTIONS, config=self._model.config))
+            recorder = Recorder([self.box.object_id], (shape[0], shape[1], shape[2]), (), keep_logits=False)
             walk = Lockstep(PlainSteps(self._model), self._slices, Frames(self._frames), Batch(), OPTIONS).walk((one_pass,))
             for number in range(len(one_pass.route)):
                 begun, encoded = now(self._device), len(self._slices.seconds)
