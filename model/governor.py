@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -22,7 +23,7 @@ SHARE_OF_FREE_MEMORY = 0.5
 """What one job plans to take; the rest is for fragments, libraries' workspaces and whoever shares the device."""
 
 ENCODER_MAPS = 16
-"""Maps of the trunk's finest level (with `embed_dim` channels) that live at once in the widest block: projections, hidden layer, residual."""
+"""Maps of the trunk's finest level, `embed_dim` channels each, that live at once in its widest block."""
 
 Result = TypeVar("Result")
 
@@ -76,9 +77,8 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    with open("/proc/meminfo", encoding="ascii") as lines:
-        available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    return available * 1024
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
 
 
 def placements(first: Placement) -> Iterator[Placement]:

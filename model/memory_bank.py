@@ -106,7 +106,9 @@ class MemoryBank:
 def stack(recollections: Sequence[Recollection], pointer_width: int) -> Memories:
     """Recollections of one layout as one batch for the memory attention; `pointer_width` is d_model."""
     layout = recollections[0].layout
-    spatial = torch.stack([torch.stack(r.spatial) for r in recollections])  # (B, M, memory_dim, h, w)
+    # Memories are stored as bfloat16, which autocast to float16 refuses to put together.
+    with torch.autocast(recollections[0].spatial[0].device.type, enabled=False):
+        spatial = torch.stack([torch.stack(r.spatial) for r in recollections])  # (B, M, memory_dim, h, w)
     # Before any conditioning frame has been passed there is no pointer to stack.
     nothing = spatial.new_zeros(0, pointer_width, dtype=torch.float32)
     return Memories(

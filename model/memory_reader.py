@@ -53,7 +53,9 @@ class MemoryReader:
         x = _looked_at_itself(self._layers[0], x)
         if len(x) > 1 or len(rows) > 1:
             x = x[torch.tensor(rows, device=x.device)]  # (B, N, d)
-        return x, *self._assemble(recalled, x.device)
+        # Memories are stored as bfloat16, which autocast to float16 refuses to put together.
+        with torch.autocast(x.device.type, enabled=False):
+            return x, *self._assemble(recalled, x.device)
 
     def read(self, x: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor]:
         """The embeddings of B objects as they remember themselves, (B, d, h, w).
