@@ -48,5 +48,5 @@ def peak_flops_per_second(device: torch.device, precision: Precision) -> float:
     for _ in range(GEMM_REPEATS):
         begun = now(device)
         torch.mm(a, b)
-        seconds.append(now(device) - begun)
+        seconds.append(float((now(device) - begun)[0]))
     return 2 * side**3 / min(seconds)

@@ -7,7 +7,6 @@ seconds are the medians of the slices that it ran, times the encodes and steps t
 from __future__ import annotations
 
 import platform
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from daemon.benchmarks.flops import counted, peak_flops_per_second
 from daemon.benchmarks.peak_memory import give_back_free_memory, held_bytes, peak_bytes, start_watching
-from daemon.benchmarks.reference_flow import ReferenceFlow, SliceTimes, now
+from daemon.benchmarks.reference_flow import ReferenceFlow, Seconds, SliceTimes, now
 from daemon.benchmarks.synthetic import boxes, synthetic_volume
 from model.medsam2 import ImageFeatures, MedSAM2
 from model.memory_bank import Direction, FrameMemory, MemoryBank
@@ -59,6 +58,10 @@ class Row:
     """Summed from medians of slices rather than run to the end."""
     seconds_engine: float
     ratio: float
+    cpu_seconds_reference: float
+    """Of all cores: what remains comparable when the machine is busy with something else."""
+    cpu_seconds_engine: float
+    cpu_ratio: float
     slices_per_second: float
     """Of the engine, an object's slice counted as one."""
     peak_mib: float
@@ -67,7 +70,7 @@ class Row:
     gflop_per_second: float
     """Of the engine: what it multiplied."""
     share_of_peak: float
-    """Of a large matrix product's speed on this machine."""
+    """Of the speed of a large matrix product right before and after."""
     worst_dice: float
     masks_agree: bool
 
@@ -90,11 +93,6 @@ class ModelBenchmark:
             yield self._measure(cell)
 
     @cached_property
-    def peak(self) -> float:
-        """Operations a second of a large matrix product."""
-        return peak_flops_per_second(self._device, self._precision)
-
-    @cached_property
     def work(self) -> tuple[int, int, int, int]:
         """Operations of an encode and of a steady step: as the network is written down, and as the engine does them."""
         plain, fast = PlainSteps(self._model), FastSteps(self._model, self._device, self._precision)
@@ -112,24 +110,29 @@ class ModelBenchmark:
         give_back_free_memory()
         turns = _Turns(references, self._device)
         options = PropagationOptions(stop_after_empty_frames=None, object_extents=extents)
+        peak = peak_flops_per_second(self._device, self._precision)
         result, engine = turns.beside(lambda progress: self._segmenter.segment(frames, prompts, options, progress))
         reference = turns.seconds if whole else _summed([one.flow.times for one in references], cell)
         worst = min(_worst_dice(one, result) for one in references)
+        peak = max(peak, peak_flops_per_second(self._device, self._precision))
         steps = sum(int(np.isfinite(item.iou).sum()) - 1 for item in result.objects)
         flops = self.work[2] * result.frames_encoded + self.work[3] * steps
         return Row(
             slices=cell.slices,
             objects=cell.objects,
             object_slices=cell.object_slices,
-            seconds_reference=round(reference, 3),
+            seconds_reference=round(float(reference[0]), 3),
             reference_summed=not whole,
-            seconds_engine=round(engine, 3),
-            ratio=round(reference / engine, 2),
-            slices_per_second=round((steps + cell.objects) / engine, 3),
+            seconds_engine=round(float(engine[0]), 3),
+            ratio=round(float(reference[0] / engine[0]), 2),
+            cpu_seconds_reference=round(float(reference[1]), 3),
+            cpu_seconds_engine=round(float(engine[1]), 3),
+            cpu_ratio=round(float(reference[1] / engine[1]), 2),
+            slices_per_second=round((steps + cell.objects) / float(engine[0]), 3),
             peak_mib=round((turns.peak - self._at_rest - turns.held) / 2**20, 1),
             encodes=result.frames_encoded,
-            gflop_per_second=round(flops / engine / 1e9, 1),
-            share_of_peak=round(flops / engine / self.peak, 3),
+            gflop_per_second=round(flops / float(engine[0]) / 1e9, 1),
+            share_of_peak=round(flops / float(engine[0]) / peak, 3),
             worst_dice=round(worst, 5),
             masks_agree=worst >= LEAST_DICE[self._precision],
         )
@@ -175,11 +178,11 @@ class _Turns:
         self.held = sum(one.flow.held_bytes for one in references)
         # Both directions meet at the box.
         self._total = sum(len(one.flow.mask) + 1 for one in references)
-        self._done, self.seconds, self.peak = 0, 0.0, 0
+        self._done, self.seconds, self.peak = 0, np.zeros(2), 0
 
-    def beside(self, engine: Callable[[Progress], SegmentationResult]) -> tuple[SegmentationResult, float]:
+    def beside(self, engine: Callable[[Progress], SegmentationResult]) -> tuple[SegmentationResult, Seconds]:
         """Call `engine` with a progress function; returns its result and the seconds that it took by itself."""
-        paused = 0.0
+        paused = np.zeros(2)
         start_watching(self._device)
 
         def turn(done: int, total: int) -> None:
@@ -219,10 +222,10 @@ def _extent(box: BoxPrompt, cell: Cell) -> tuple[int, int]:
     return first, first + cell.object_slices - 1
 
 
-def _summed(times: Sequence[SliceTimes], cell: Cell) -> float:
+def _summed(times: Sequence[SliceTimes], cell: Cell) -> Seconds:
     """What the script would take: D + 2 encodes and D - 1 steps an object."""
-    encode = statistics.median(seconds for one in times for seconds in one.encode)
-    step = statistics.median(seconds for one in times for seconds in one.step)
+    encode: Seconds = np.median([seconds for one in times for seconds in one.encode], axis=0)
+    step: Seconds = np.median([seconds for one in times for seconds in one.step], axis=0)
     return cell.objects * ((cell.slices + 2) * encode + (cell.slices - 1) * step)
 
 

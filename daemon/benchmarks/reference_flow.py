@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -29,13 +30,16 @@ from model.steps import PlainSteps
 
 OPTIONS = PropagationOptions(reference=True)
 
+Seconds: TypeAlias = NDArray[np.float64]
+"""(2,): by the clock, and of all cores of this process. The second hardly notices what else the machine does."""
+
 
 @dataclass(kw_only=True)
 class SliceTimes:
     """Seconds of each slice, encoding and the rest apart."""
 
-    encode: list[float] = field(default_factory=list)
-    step: list[float] = field(default_factory=list)
+    encode: list[Seconds] = field(default_factory=list)
+    step: list[Seconds] = field(default_factory=list)
     """Of tracked slices whose memory was full."""
 
 
@@ -47,7 +51,7 @@ class _OneSlice(FeatureCache):
         self._pixels = torch.cat([normalise_frames(frame[None], model.config.image_size, device).double() for frame in frames])
         self._autocast = precision
         self._last: tuple[int, ImageFeatures | None] = (-1, None)
-        self.seconds: list[float] = []
+        self.seconds: list[Seconds] = []
 
     @property
     def input_bytes(self) -> int:
@@ -110,7 +114,7 @@ class ReferenceFlow:
                 recorder.note(visits[0])
                 seconds = now(self._device) - begun
                 if number > full:
-                    self.times.step.append(seconds - sum(self._slices.seconds[encoded:]))
+                    self.times.step.append(seconds - np.sum(self._slices.seconds[encoded:], axis=0))
                 self.visited.add(visits[0].frame)
                 yield
             self.mask |= recorder.results(one_pass.stops(), one_pass.stops())[0].mask
@@ -120,8 +124,8 @@ class ReferenceFlow:
         return self._slices.batch(Frames(self._frames), [frame], exact=True)[0]
 
 
-def now(device: torch.device) -> float:
-    """Seconds of a clock, once the device has done what it was given."""
+def now(device: torch.device) -> Seconds:
+    """The present moment, once the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter()
+    return np.array([time.perf_counter(), time.process_time()])
