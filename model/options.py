@@ -45,7 +45,7 @@ class PropagationOptions:
 
     def reach(self, frames: int, object_id: int) -> tuple[int, int]:
         """First and last frame to visit of `frames` for an object; ValueError when the extent or the start lies outside."""
-        first, last = self.object_extents.get(object_id, self.extent) or (0, frames - 1)
+        first, last = self.object_extents.get(object_id) or self.extent or (0, frames - 1)
         if last >= frames:
             raise ValueError(f"extent: expected frames of 0..{frames - 1}, got {(first, last)}")
         if self.start_frame is not None and not first <= self.start_frame <= last:
