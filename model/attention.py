@@ -68,7 +68,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return functional.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
     q = q * q.shape[-1] ** -0.5
     keys = k.transpose(1, 2)  # (B, d, M)
-    blocks = [
-        torch.cat([(queries @ keys[item]).softmax(-1) @ v[item] for queries in q[item].split(QUERIES_AT_ONCE)]) for item in range(len(q))
-    ]
-    return torch.stack(blocks)
+    out = q.new_empty(*q.shape[:2], v.shape[-1], dtype=v.dtype)
+    for item in range(len(q)):
+        for begin in range(0, q.shape[1], QUERIES_AT_ONCE):
+            block = slice(begin, begin + QUERIES_AT_ONCE)
+            out[item, block] = (q[item, block] @ keys[item]).softmax(-1) @ v[item]
+    return out

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.image_encoder import Lateral
 from model.medsam2 import MedSAM2
 
 Affine = tuple[Tensor, Tensor]  # weight (out, in) and bias (out,)
@@ -21,7 +22,8 @@ class FoldedEncoder:
 
     def __init__(self, model: MedSAM2) -> None:
         encoder, decoder = model.image_encoder, model.sam_mask_decoder
-        coarsest, coarse, middle, finest = (lateral.conv for lateral in encoder.neck.convs)  # in the neck's own order
+        laterals = [lateral.conv for lateral in encoder.neck.convs if isinstance(lateral, Lateral)]
+        coarsest, coarse, middle, finest = laterals  # in the neck's own order
         self._trunk = encoder.trunk
         self._position = encoder.trunk.position().detach()  # (1, S/4, S/4, embed_dim)
         self._finest = _folded(decoder.conv_s0, finest)

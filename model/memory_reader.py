@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from model.attention import attend
 from model.medsam2 import MedSAM2
-from model.memory_attention import INPUT_POSITION_WEIGHT
+from model.memory_attention import INPUT_POSITION_WEIGHT, MemoryAttentionLayer
 from model.memory_bank import Recollection
 from model.position_encoding import sine_of_time
 
@@ -28,7 +28,7 @@ class MemoryReader:
 
     def __init__(self, model: MedSAM2) -> None:
         self._model = model
-        self._layers = list(model.memory_attention.layers)
+        self._layers = [layer for layer in model.memory_attention.layers if isinstance(layer, MemoryAttentionLayer)]
         crosses = [layer.cross_attn_image for layer in self._layers]
         self._split = model.config.d_model // model.config.memory_dim
         self._place = model.memory_position.flatten(1).T  # (N, memory_dim)
@@ -120,7 +120,7 @@ class MemoryReader:
         return self._space[:need].view(shape)
 
 
-def _looked_at_itself(layer: torch.nn.Module, x: Tensor) -> Tensor:
+def _looked_at_itself(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
     y = layer.norm1(x)
     out: Tensor = x + layer.self_attn(y, y, y)
     return out

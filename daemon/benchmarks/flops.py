@@ -16,12 +16,12 @@ CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.defau
 GEMM_SIDE, GEMM_REPEATS = 2048, 5
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Adds up 2 x multiply-add of every matrix product, convolution and attention."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.flops = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops: int = 0
 
     def __torch_dispatch__(
         self, function: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -37,7 +37,8 @@ def counted(step: Callable[[], object]) -> int:
     """The operations of one run of `step`."""
     with _Counter() as counter:
         step()
-    return counter.flops
+    total: int = counter.flops
+    return total
 
 
 def peak_flops_per_second(device: torch.device, precision: Precision) -> float:

@@ -12,6 +12,6 @@ def test_the_notebook_runs_and_finds_the_organ() -> None:
     notebook = json.loads((REPOSITORY / "docs" / "segment_arrays.ipynb").read_text())
     code = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
     names: dict[str, object] = {}
-    exec(compile(code, "segment_arrays.ipynb", "exec"), names)  # noqa: S102  our own text
+    exec(compile(code, "segment_arrays.ipynb", "exec"), names)
     assert isinstance(names["dice"], float)
     assert names["dice"] > 0.8
