@@ -60,6 +60,7 @@ def reading(
     typer.echo(f"memory beside the array: {times.mebibytes_above_the_array:.0f} MiB")
 
 
+@app.command()
 def model(
     slices: Annotated[str, typer.Option(help="slices of a volume, several with commas")] = "24,96,300",
     objects: Annotated[str, typer.Option(help="objects in it, several with commas")] = "1,3,5",
