@@ -112,6 +112,7 @@ class Audit:
             weights_sha256=weights,
             device=provenance.device,
             precision=provenance.precision,
+            batch=provenance.batch,
             version=provenance.algorithm_version,
             sop_instance_uid=written[0].sop_instance_uid,
             objects=_of_written(written),

@@ -118,9 +118,15 @@ class WorkerSettings(Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]+)$")] = "auto"
     """auto (a GPU if there is one), cpu, or cuda:N."""
-    precision: Literal["float32"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: float32 on a CPU, bfloat16 on a GPU that has it, else float16. Prompted slices are always computed in float32."""
     threads: Annotated[Integer, Field(ge=1, le=1024)] | None = None
     """CPU threads; absent: one a core."""
+    resident_models: Annotated[Integer, Field(ge=1, le=100)] = 2
+    """Weights that stay loaded; those used longest ago are given up."""
+    step_timeout_seconds: Seconds = 300.0
+    """A single step of the model (a slice, with its encoding) that takes longer is taken to hang: the worker ends itself, and the
+    job is tried again."""
     default_weights: Name = SHIPPED_WEIGHTS
     """For rules and targets that name no weights; `starter` ships with the software."""
     attempts: Annotated[Integer, Field(ge=1, le=100)] = 3

@@ -41,6 +41,7 @@ class Provenance:
     weights: tuple[tuple[str, str], ...]
     device: str
     precision: str
+    batch: str
     source_sop_instance_uids: tuple[str, ...]
     annotation_sop_instance_uids: tuple[str, ...]
     """Of the objects that prompts were drawn in; none for results that no person had a part in."""
@@ -68,6 +69,7 @@ def trace(
         weights=objects.weights,
         device=objects.device,
         precision=objects.precision,
+        batch=objects.batch,
         source_sop_instance_uids=tuple(source.sop_instance_uid for source in volume.sent),
         annotation_sop_instance_uids=tuple(sorted({item.origin.sop_instance_uid for item in objects.prompted if item.origin is not None})),
         segments=segments,

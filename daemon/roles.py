@@ -99,7 +99,7 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         alive=life.alive,
         stop=life.stop,
     )
-    models.segmenter(None)
+    models.warm_up()
     life.ready(f"on {models.device} with weights {models.default}, {len(worker.ruleset.rules)} rules")
 
     def once() -> bool:

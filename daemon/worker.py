@@ -18,11 +18,13 @@ from daemon.pipeline import Segmented, segment_series
 from daemon.planning import Skipped
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
+from daemon.step_limit import StepLimit
 from daemon.store import Job, JobState, LeaseLost, OutboxItem, Results, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
 from daemon.written import ObjectKind, WrittenObject
 from dicom_io.series import read_series
 from dicom_io.slice_stack import Refused
+from model.errors import DeviceFault
 from model.options import PropagationOptions
 from rules.rule import RuleSet
 
@@ -81,6 +83,9 @@ class Worker:
             LOG.info("job %s: handed back, this worker stops", job.id)
         except Exception as error:  # noqa: BLE001  # the worker loop's boundary: one series never ends the worker
             self._failed(job, error)
+            if isinstance(error, DeviceFault):
+                LOG.error("the accelerator failed; this worker ends, since only a new process can use it again")
+                self.stop.set()
 
     def _work(self, job: Job, stages: Stages) -> None:
         """Keep what each volume of the series gives, one at a time, and finish the job with all of it."""
@@ -112,15 +117,16 @@ class Worker:
             called_ae_title=job.called_ae_title,
             created=job.created_at,
         )
-        tools = Tools(
-            ruleset=self.ruleset,
-            models=self.models,
-            result=self.settings.result,
-            stage=stages,
-            progress=self._progress,
-            options=PropagationOptions(),
-        )
-        return segment_series(request, tools)
+        with StepLimit(seconds=self.settings.worker.step_timeout_seconds) as limit:
+            tools = Tools(
+                ruleset=self.ruleset,
+                models=self.models,
+                result=self.settings.result,
+                stage=stages,
+                progress=limit.around(self._progress),
+                options=PropagationOptions(),
+            )
+            yield from segment_series(request, tools)
 
     def _skip(self, job: Job, reasons: Sequence[str], reports: Sequence[WrittenObject], items: Sequence[OutboxItem]) -> None:
         self.audit.job_skipped(job, reasons, reports)

@@ -105,6 +105,8 @@ class Target(Section):
     """Name of the weights; absent: the rule's, else the worker's default."""
     stop_after_empty_frames: StopAfter = 3
     """Propagation ends after so many slices without the object; `never` visits every slice."""
+    maximum_reach_mm: Annotated[Number, Field(gt=0)] | None = None
+    """Propagation goes no farther from the prompted slice, to either side; absent: to the ends of the volume or the stop rule."""
     limits: QualityLimits = QualityLimits()
     largest_component: Flag = False
     """Keep only the largest connected part of the mask."""

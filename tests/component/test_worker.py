@@ -29,6 +29,7 @@ from dicom_io.segmentation import write_segmentation
 from dicom_io.segmentation_reader import read_segmentation
 from dicom_io.segmentation_types import SegmentationForm
 from dicom_io.synthesis import write_ct_series
+from model.errors import DeviceFault
 from model.result import ObjectResult, SegmentationResult, StopReason, Stops
 from rules.load import load_rules
 
@@ -311,3 +312,15 @@ def test_every_phase_of_a_series_gives_a_result_and_what_is_left_out_is_audited(
     deliveries = site.store.claim_deliveries(this_process("delivery"), "archive")
     assert sorted(pydicom.dcmread(delivery.path).Modality for delivery in deliveries) == ["SEG", "SEG", "SR", "SR"]
     assert site.events() == ["segmentation-created", "segmentation-created", "left-out"]
+
+
+def test_a_failed_accelerator_ends_the_worker_and_leaves_the_job_to_the_next_one(tmp_path: Path, images: Path) -> None:
+    def fault(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        raise DeviceFault("cuda:0: an illegal memory access was encountered")
+
+    site = Site(tmp_path, fault, images)
+    assert site.worker.work_once()
+    assert site.worker.stop.is_set()
+    (job,) = site.store.jobs()
+    assert job.error_code == "device-fault"
+    assert job.state is JobState.QUEUED
