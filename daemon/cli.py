@@ -122,6 +122,41 @@ def segment(
         raise typer.Exit(EXIT_FAILED)
 
 
+@app.command(name="evaluate")
+def evaluate_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="labelled cases: one sub-folder a family (see docs/training.md)")],
+    weights_names: Annotated[list[str] | None, typer.Option("--weights", metavar="NAME|FILE", help="weights to measure; repeat")] = None,
+    prompt: Annotated[str, typer.Option(help="box, point or mask")] = "box",
+    jitter: Annotated[float, typer.Option(help="each side of the box moves by up to this share of the box")] = 0.05,
+    which_slice: Annotated[str, typer.Option("--slice", help="middle or largest: the slice that is prompted")] = "middle",
+    family: Annotated[list[str] | None, typer.Option(help="only this family; repeat")] = None,
+    split: Annotated[str, typer.Option(help="val, train or all; cases without a split are always measured")] = "val",
+    window: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="intensity window of images that are not windowed yet")] = None,
+    seed: Annotated[int, typer.Option(help="of the simulated prompts")] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for scores.csv, summary.json and picture sheets")] = None,
+    config: ConfigOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure weights on labelled cases, beside other weights and simple baselines."""
+    from daemon import evaluation_report as report
+    from daemon.commands import evaluate as command
+
+    request = command.EvaluateRequest(
+        folder=folder,
+        weights=tuple(weights_names or ()),
+        protocol=command.protocol_of(prompt, which_slice, jitter, seed),
+        reading=command.reading_of(split, parse_window(window) if window else None),
+        families=tuple(family or ()),
+        device=device,
+    )
+    with progress_bar("objects", quiet=as_json) as progress:
+        evaluated = command.run(request, load_settings(config, missing_is_default=True), progress)
+    if out is not None:
+        report.write_report(out, evaluated)
+    typer.echo(report.as_json(evaluated) if as_json else report.as_text(evaluated))
+
+
 @app.command()
 def inspect(
     place: Annotated[Path, typer.Argument(metavar="DIR", help="a folder of DICOM, or one file")],

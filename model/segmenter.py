@@ -19,6 +19,7 @@ from model.options import PropagationOptions
 from model.prompt import Prompt, check_prompts
 from model.propagation import Pass, PassPlan
 from model.recorder import Recorder
+from model.regional import segment_in_regions
 from model.result import SegmentationResult
 
 DEFAULT_CACHE_BYTES = 1 << 30
@@ -38,7 +39,6 @@ class Segmenter:
         self._weights_id = weights_id
         self.cache = FeatureCache(self._model, self._device, feature_cache_bytes)
 
-    @torch.inference_mode()
     def segment(
         self,
         frames: NDArray[np.uint8],
@@ -51,11 +51,19 @@ class Segmenter:
         `progress` hears the frames visited and the most there can be. Raises ValueError for frames or prompts that do not fit together.
         """
         options = options or PropagationOptions()
-        begun, encoded_before = time.monotonic(), self.cache.encoded
         if frames.dtype != np.uint8 or frames.ndim not in (3, 4):
             raise ValueError(f"frames: expected uint8 (t, row, column[, 3]), got {frames.dtype} {frames.shape}")
+        check_prompts(tuple(prompts), len(frames), (frames.shape[1], frames.shape[2]))
+        if self._model.config.region_scale:
+            return segment_in_regions(self._segment, self._model.config, frames, prompts, options, progress)
+        return self._segment(frames, prompts, options, progress)
+
+    @torch.inference_mode()
+    def _segment(
+        self, frames: NDArray[np.uint8], prompts: Sequence[Prompt], options: PropagationOptions, progress: Progress | None
+    ) -> SegmentationResult:
+        begun, encoded_before = time.monotonic(), self.cache.encoded
         size = (frames.shape[1], frames.shape[2])
-        check_prompts(tuple(prompts), len(frames), size)
         plans = _plans(prompts, len(frames), options)
 
         def encode(frame: int) -> ImageFeatures:

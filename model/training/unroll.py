@@ -28,6 +28,10 @@ class PromptMix:
 
     chances: tuple[float, float, float, float] = (0.84, 0.05, 0.06, 0.05)
 
+    def draw(self, rng: np.random.Generator) -> str:
+        """One of PROMPT_KINDS."""
+        return str(rng.choice(PROMPT_KINDS, p=self.chances))
+
 
 def encode_clips(model: MedSAM2, clips: Sequence[Clip]) -> ImageFeatures:
     """Features of all frames, clip after clip."""
@@ -48,13 +52,13 @@ def blind_features(model: MedSAM2, clips: Sequence[Clip], rng: np.random.Generat
 
 
 def clips_loss(
-    model: MedSAM2, encoded: ImageFeatures, clips: Sequence[Clip], mix: PromptMix, weights: LossWeights, rng: np.random.Generator
+    model: MedSAM2, encoded: ImageFeatures, clips: Sequence[Clip], kind: str, weights: LossWeights, rng: np.random.Generator
 ) -> Tensor:
-    """The mean loss over all frames of a batch of clips of one length and stride, a scalar with gradient."""
+    """The mean loss over all frames of a batch of clips of one length and stride, prompted by `kind`; a scalar with gradient."""
     length = len(clips[0].frames)
     truth = torch.from_numpy(np.stack([clip.masks for clip in clips])).float()  # (B, t, S, S)
     losses: list[Tensor] = []
-    answer, prompted_loss = _prompted(model, _features_at(encoded, 0, length), clips, mix, weights, rng)
+    answer, prompted_loss = _prompted(model, _features_at(encoded, 0, length), clips, kind, weights, rng)
     if prompted_loss is not None:
         losses.append(prompted_loss)
     memory = _ClipMemory(model, clips[0].stride)
@@ -76,16 +80,15 @@ def _features_at(encoded: ImageFeatures, t: int, length: int) -> ImageFeatures:
 
 
 def _prompted(
-    model: MedSAM2, features: ImageFeatures, clips: Sequence[Clip], mix: PromptMix, weights: LossWeights, rng: np.random.Generator
+    model: MedSAM2, features: ImageFeatures, clips: Sequence[Clip], kind: str, weights: LossWeights, rng: np.random.Generator
 ) -> tuple[DecodedMasks, Tensor | None]:
     """The answer on the prompted frame and its loss; a mask prompt is its own answer and teaches nothing there."""
     masks = [clip.masks[0] for clip in clips]
     truth = torch.from_numpy(np.stack(masks)).float()
-    kind = rng.choice(PROMPT_KINDS, p=mix.chances)
     if kind == "mask" and len(clips[0].frames) > 1:
         return model.use_mask(features, truth[:, None]), None
     embedding = model.without_memory(features)
-    prompts = click_prompts(masks, rng) if kind == "click" else box_prompts(masks, rng)
+    prompts = click_prompts(masks, rng) if kind == "click" else box_prompts(clips)
     answer = model.decode(features, embedding, prompts, multimask=kind == "click")
     loss = candidates_loss(answer.candidates, truth, weights)
     if kind == "corrected box":
