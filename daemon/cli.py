@@ -122,6 +122,65 @@ def segment(
         raise typer.Exit(EXIT_FAILED)
 
 
+@app.command(name="train")
+def train_command(
+    data: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="labelled cases: one sub-folder a family (see docs/training.md)")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="folder of the run: checkpoints, metrics, weights")] = Path("training"),
+    start: Annotated[str, typer.Option("--from", metavar="NAME|FILE|scratch", help="weights to begin with")] = "starter",
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out; its own settings hold")] = False,
+    minutes: Annotated[float, typer.Option(help="stop after so long, resumable")] = 60.0,
+    steps: Annotated[int, typer.Option(min=1, help="optimiser steps of the whole run")] = 2000,
+    length: Annotated[int, typer.Option(min=1, help="slices of a clip (fine-tuning)")] = 5,
+    batch: Annotated[int, typer.Option(min=1, help="clips of a forward pass (fine-tuning)")] = 6,
+    accumulate: Annotated[int, typer.Option(min=1, help="forward passes of a step (fine-tuning)")] = 1,
+    rate: Annotated[float | None, typer.Option(help="peak learning rate (default: by the kind of start)")] = None,
+    encoder_share: Annotated[float | None, typer.Option(help="rate of the image encoder relative to the rest")] = None,
+    phantoms: Annotated[int, typer.Option(min=0, help="phantoms of our own in the mix")] = 0,
+    family_weight: Annotated[list[str] | None, typer.Option(metavar="NAME=WEIGHT", help="how often a family is drawn; repeat")] = None,
+    validate_on: Annotated[Path | None, typer.Option(help="cases to measure on (default: the val split of DIR)")] = None,
+    validate: Annotated[int, typer.Option(min=0, help="cases of each family to measure at a checkpoint; 0 = none")] = 0,
+    window: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="intensity window of images that are not windowed yet")] = None,
+    region_scale: Annotated[float | None, typer.Option(help="look at squares of so many box sides; 0 = whole frames")] = None,
+    amp: Annotated[bool, typer.Option("--amp", help="compute in bfloat16 where that is safe")] = False,
+    seed: Annotated[int, typer.Option(help="of the clips and of weights from scratch")] = 0,
+    config: ConfigOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train weights on labelled volumes and phantoms: from scratch, or from the starter's or an official checkpoint."""
+    from daemon.commands import train as command
+    from daemon.models import choose_device
+    from model.training.loop import Stage
+
+    settings = load_settings(config, missing_is_default=True)
+    place = choose_device(device)
+    if resume:
+        training, setup = command.resume_run(out, place)
+    else:
+        request = command.TrainRequest(
+            data=data,
+            out=out,
+            start=start,
+            steps=steps,
+            stage=Stage(steps=steps, length=length, batch=batch, accumulate=accumulate),
+            rate=rate,
+            encoder_share=encoder_share,
+            phantoms=phantoms,
+            family_weights=command.parse_shares(tuple(family_weight or ())),
+            validation=validate_on,
+            window=parse_window(window) if window else None,
+            region_scale=region_scale,
+            bfloat16=amp,
+            seed=seed,
+        )
+        training, setup = command.begin_run(request, settings, place)
+    with progress_bar("steps", quiet=as_json) as progress:
+        report = command.train(training, setup, out, minutes=minutes, validate=validate, progress=progress)
+    typer.echo(json.dumps(vars(report)) if as_json else command.as_text(report))
+
+
 @app.command(name="evaluate")
 def evaluate_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="labelled cases: one sub-folder a family (see docs/training.md)")],

@@ -167,4 +167,3 @@ def _words(name: str) -> list[str]:
 
 def _may_be_dicom(path: Path) -> bool:
     return path.suffix.lower() in ("", ".dcm", ".ima") and not path.name.startswith(".")
-

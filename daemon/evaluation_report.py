@@ -85,8 +85,8 @@ def picture_sheet(evaluated: Evaluated) -> bytes:
     voxels = np.zeros(shape, np.float32)
     masks, truths = np.zeros((len(views), *shape), np.bool_), np.zeros((len(views), *shape), np.bool_)
     for n, view in enumerate(views):
-        place = (slice(view.frame.shape[0]), slice(view.frame.shape[1]))
-        voxels[n][place], masks[n, n][place], truths[n, n][place] = view.frame, view.mask, view.truth
+        corner = (slice(view.frame.shape[0]), slice(view.frame.shape[1]))
+        voxels[n][corner], masks[n, n][corner], truths[n, n][corner] = view.frame, view.mask, view.truth
     return overlay_sheet(voxels, masks, labels, (127.5, 255.0), truths)
 
 

@@ -62,9 +62,7 @@ def _pasted_object(item: ObjectResult, region: Region, size: tuple[int, int]) ->
     forward, backward = (
         None if logits is None else region.paste(logits, size, ABSENT_LOGIT) for logits in (item.logits_forward, item.logits_backward)
     )
-    return dataclasses.replace(
-        item, mask=region.paste(item.mask, size, outside=False), logits_forward=forward, logits_backward=backward
-    )
+    return dataclasses.replace(item, mask=region.paste(item.mask, size, outside=False), logits_forward=forward, logits_backward=backward)
 
 
 def _part_of(progress: Progress | None, done: int, parts: int) -> Progress | None:

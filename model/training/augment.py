@@ -52,23 +52,24 @@ def elastic_field(rng: np.random.Generator, size: int, amplitude: float) -> NDAr
 def resample(
     frames: NDArray[np.uint8], masks: NDArray[np.bool_], places: NDArray[np.float64], shrink: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Read frames and masks (t, row, column) at `places` (size, size, 2), source pixel indices (x, y); zero outside.
+    """Read frames (t, row, column) and masks (n, t, row, column) at `places` (size, size, 2), source pixel indices (x, y); zero outside.
 
     Frames are read by cubic interpolation as inference resizes, after averaging `shrink` x `shrink` pixels where many fall together.
     """
     rows, columns = frames.shape[1:]
     low = np.clip(np.floor(places.min(axis=(0, 1))).astype(int) - 3, 0, [columns - 1, rows - 1])
     high = np.clip(np.ceil(places.max(axis=(0, 1))).astype(int) + 4, low + 1, [columns, rows])
-    window = (slice(None), slice(low[1], high[1]), slice(low[0], high[0]))
-    both = torch.from_numpy(np.stack([frames[window], masks[window]], axis=1).astype(np.float32))  # (t, 2, row, column)
+    window = (slice(None), slice(None), slice(low[1], high[1]), slice(low[0], high[0]))
+    stacked = np.concatenate([frames[None][window], masks[window]])  # (1 + n, t, row, column)
+    both = torch.from_numpy(stacked.astype(np.float32)).transpose(0, 1)  # (t, 1 + n, row, column)
     extent = high - low
     if shrink > 1:
         both = functional.avg_pool2d(both, shrink, ceil_mode=True)
         extent = np.array(both.shape[:1:-1]) * shrink
     grid = torch.from_numpy(((places - low + 0.5) / extent * 2 - 1).astype(np.float32))[None].expand(len(frames), -1, -1, -1)
     grey = functional.grid_sample(both[:, :1], grid, mode="bicubic", padding_mode="zeros", align_corners=False)[:, 0]
-    truth = functional.grid_sample(both[:, 1:], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, 0]
-    return np.asarray(grey.clamp(0, 255)), np.asarray(truth > 0.5)
+    truth = functional.grid_sample(both[:, 1:], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return np.asarray(grey.clamp(0, 255)), np.asarray(truth.transpose(0, 1) > 0.5)
 
 
 def recolour(frames: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:

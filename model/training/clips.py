@@ -59,47 +59,59 @@ class ClipOptions:
     """Share of the clips whose object is a synthetic blob in a real volume."""
     whole_frame: bool = False
     """Show the whole frame even to a network that knows regions, as a prompt without an extent does."""
+    most_objects: int = 3
+    """Objects of one clip that whole frames are shown for; in regions each object has frames of its own."""
 
 
 def draw_clips(pool: Pool, options: ClipOptions, config: MedSAM2Config, count: int, rng: np.random.Generator) -> list[Clip]:
-    """`count` augmented clips of one stride, each from the next object that has one.
+    """`count` augmented clips of one stride; objects of one volume may share their frames (the very same array).
 
-    Raises ValueError when 200 objects in a row have none.
+    Raises ValueError when 200 objects in a row have no clip.
     """
     wide = options.length > 1 and rng.random() < options.wide_stride_share
     stride = int(rng.integers(2, options.longest_stride + 1)) if wide and options.longest_stride > 1 else 1
     clips: list[Clip] = []
     misses = 0
     while len(clips) < count:
-        clip = draw_clip(pool.draw(rng), options, config, stride, rng)
-        misses = 0 if clip is not None else misses + 1
-        if clip is not None:
-            clips.append(clip)
-        elif misses >= DRAWS:
+        found = draw_clip(pool.draw(rng), options, config, stride, rng)
+        misses = 0 if found else misses + 1
+        clips += found
+        if misses >= DRAWS:
             wanted = f"an object of {options.least_pixels} pixels and {options.length} slices in a row"
             raise ValueError(f"expected volumes with {wanted}, got {DRAWS} without: give larger volumes or shorter clips")
-    return clips
+    return clips[:count]
 
 
-def draw_clip(drawn: LabelledObject, options: ClipOptions, config: MedSAM2Config, stride: int, rng: np.random.Generator) -> Clip | None:
-    """An augmented clip of one object, or None when it is too small or the volume too short there."""
+def draw_clip(drawn: LabelledObject, options: ClipOptions, config: MedSAM2Config, stride: int, rng: np.random.Generator) -> list[Clip]:
+    """Augmented clips of one object, and in whole frames of others beside it; none when it is too small or the volume too short there."""
     if rng.random() < options.pasted_share:
         drawn = paste_blob(drawn.volume, options.length * stride, rng)
     drawn = _turned(drawn, options, rng)
-    slices = len(drawn.areas)
     visible = np.flatnonzero(drawn.areas >= options.least_pixels)
     if visible.size == 0:
-        return None
+        return []
     step = int(rng.choice([-1, 1])) * stride
     start = _start(visible, step, options, rng)
     reach = step * (options.length - 1)
-    if not 0 <= start + reach < slices:
+    if not 0 <= start + reach < len(drawn.areas):
         step, reach = -step, -reach
-    if not 0 <= start + reach < slices:
-        return None
+    if not 0 <= start + reach < len(drawn.areas):
+        return []
     picked = start + step * np.arange(options.length)
-    masks = drawn.volume.labels[picked] == drawn.value
+    labels = drawn.volume.labels[picked]
+    values = [drawn.value]
+    if options.whole_frame or config.region_scale == 0:
+        values += _beside(labels[0], drawn, options, rng)
+    masks = np.stack([labels == value for value in values])  # (n, t, row, column)
     return _viewed(drawn.volume.frames[picked], masks, options, config, stride, rng)
+
+
+def _beside(labels: NDArray[np.uint8], drawn: LabelledObject, options: ClipOptions, rng: np.random.Generator) -> list[int]:
+    """Label values of other known structures on the prompted slice (row, column), up to a random number of them."""
+    counts = np.bincount(labels.ravel(), minlength=256)
+    known = [value for value in drawn.volume.structures.values() if value != drawn.value and counts[value] >= options.least_pixels]
+    wanted = int(rng.integers(options.most_objects))
+    return [int(value) for value in rng.permutation(known)[:wanted]]
 
 
 def _turned(drawn: LabelledObject, options: ClipOptions, rng: np.random.Generator) -> LabelledObject:
@@ -110,7 +122,10 @@ def _turned(drawn: LabelledObject, options: ClipOptions, rng: np.random.Generato
         return drawn
     axis = int(rng.integers(1, 3))
     turned = LabelledVolume(
-        frames=np.moveaxis(volume.frames, axis, 0), labels=np.moveaxis(volume.labels, axis, 0), structures=volume.structures, case=volume.case
+        frames=np.moveaxis(volume.frames, axis, 0),
+        labels=np.moveaxis(volume.labels, axis, 0),
+        structures=volume.structures,
+        case=volume.case,
     )
     return LabelledObject(volume=turned, value=drawn.value, areas=turned.areas(drawn.value))
 
@@ -131,23 +146,32 @@ def _start(visible: NDArray[np.intp], step: int, options: ClipOptions, rng: np.r
 
 def _viewed(
     frames: NDArray[np.uint8], masks: NDArray[np.bool_], options: ClipOptions, config: MedSAM2Config, stride: int, rng: np.random.Generator
-) -> Clip | None:
-    """The slices as the network would see them, had the patient lain a little differently."""
+) -> list[Clip]:
+    """The slices as the network would see them, had the patient lain a little differently; masks (n, t, row, column), the first leads."""
     size, whole = config.image_size, options.whole_frame or config.region_scale == 0
     rows, columns = frames.shape[1:]
-    pixels = np.argwhere(masks[0])[:, ::-1].astype(np.float64)  # (n, 2) as (x, y)
-    centre = np.array([columns - 1, rows - 1]) / 2 if whole else (pixels.min(axis=0) + pixels.max(axis=0)) / 2
+    pixels = [np.argwhere(mask)[:, ::-1].astype(np.float64) for mask in masks[:, 0]]  # n times (pixels, 2) as (x, y)
+    centre = np.array([columns - 1, rows - 1]) / 2 if whole else (pixels[0].min(axis=0) + pixels[0].max(axis=0)) / 2
     affine = draw_affine(rng, centre, options.zoom if whole else 1.0)
-    virtual = affine.forward(pixels)
-    edges = _jittered((*(virtual.min(axis=0) - 0.5), *(virtual.max(axis=0) + 0.5)), options.jitter, rng)
-    corner, extent, box = _whole_view(edges, (rows, columns), size) if whole else _region_view(edges, config)
+    edges = [_jittered(_edges(affine.forward(each)), options.jitter, rng) for each in pixels]
+    views = [_whole_view(each, (rows, columns), size) for each in edges] if whole else [_region_view(edges[0], config)]
+    corner, extent, _ = views[0]
     cells = (np.arange(size) + 0.5) / size
     shares = np.stack(np.meshgrid(cells, cells), axis=-1) + elastic_field(rng, size, options.elastic)  # (size, size, 2) as (x, y)
     places = affine.backward(corner - 0.5 + shares * extent)
-    grey, truth = resample(frames, masks, places, shrink=max(1, int(min(extent) / size)))
-    if truth[0].sum() < options.least_pixels:
-        return None
-    return Clip(frames=recolour(grey, rng), masks=truth, box=box, stride=stride)
+    grey, truths = resample(frames, masks, places, shrink=max(1, int(min(extent) / size)))
+    shown = recolour(grey, rng)
+    return [
+        Clip(frames=shown, masks=truth, box=box, stride=stride)
+        for truth, (_, _, box) in zip(truths, views, strict=True)
+        if truth[0].sum() >= options.least_pixels
+    ]
+
+
+def _edges(points: NDArray[np.float64]) -> Edges:
+    """Outer edges of pixels at `points` (n, 2) as (x, y)."""
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return left - 0.5, top - 0.5, right + 0.5, bottom + 0.5
 
 
 def _region_view(edges: Edges, config: MedSAM2Config) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
@@ -171,7 +195,7 @@ def _whole_view(
     return np.zeros(2), np.array(frame_size[::-1], np.float64), to_model_pixels(corners, frame_size, size)
 
 
-def _jittered(edges: tuple[float, ...], jitter: float, rng: np.random.Generator) -> Edges:
+def _jittered(edges: Edges, jitter: float, rng: np.random.Generator) -> Edges:
     """Every edge moved by its own share of the box's size, on three boxes of four; at least a pixel of box stays."""
     left, top, right, bottom = edges
     amount = rng.uniform(-jitter, jitter, 4) * (rng.random() < 0.75)

@@ -1,4 +1,4 @@
-"""Synthetic objects in real surroundings: a blob whose grey differs from its neighbourhood, with the texture of the place shining through."""
+"""Synthetic objects in real surroundings: a blob of another grey than its neighbourhood, the texture of the place shining through."""
 
 from __future__ import annotations
 

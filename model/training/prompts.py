@@ -35,7 +35,7 @@ def with_corrections(prompts: DecoderPrompts, answer: torch.Tensor, masks: Masks
     size = masks[0].shape
     full = torch.nn.functional.interpolate(answer.detach().float(), size=size, mode="bilinear", align_corners=False)[:, 0]
     points, labels = [], []
-    for predicted, mask in zip((full > 0).numpy(), masks, strict=True):
+    for predicted, mask in zip((full > 0).cpu().numpy(), masks, strict=True):
         missed, excess = mask & ~predicted, predicted & ~mask
         negative = rng.random() * (missed.sum() + excess.sum()) < excess.sum()
         region = excess if negative else missed
@@ -43,8 +43,8 @@ def with_corrections(prompts: DecoderPrompts, answer: torch.Tensor, masks: Masks
         labels.append([LABEL_NEGATIVE if negative else LABEL_POSITIVE])
     clicks = _prompts(points, labels)
     return DecoderPrompts(
-        points=torch.cat((prompts.points, clicks.points), dim=1),
-        labels=torch.cat((prompts.labels, clicks.labels), dim=1),
+        points=torch.cat((prompts.points.cpu(), clicks.points), dim=1),
+        labels=torch.cat((prompts.labels.cpu(), clicks.labels), dim=1),
         mask_logits=answer.detach().float().clamp(-32, 32),
     )
 

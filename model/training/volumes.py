@@ -26,7 +26,8 @@ class LabelledVolume:
     def __post_init__(self) -> None:
         """Raise ValueError unless frames and labels share a grid."""
         if self.frames.shape != self.labels.shape or self.frames.ndim != 3:
-            raise ValueError(f"{self.case or 'volume'}: expected frames and labels of one (k, j, i) shape, got {self.frames.shape} and {self.labels.shape}")
+            got = f"{self.frames.shape} and {self.labels.shape}"
+            raise ValueError(f"{self.case or 'volume'}: expected frames and labels of one (k, j, i) shape, got {got}")
 
     def mask(self, name: str) -> NDArray[np.bool_]:
         """(k, j, i) bool of one structure."""
@@ -34,7 +35,7 @@ class LabelledVolume:
 
     def areas(self, value: int) -> NDArray[np.intp]:
         """Pixels with that label on each slice, (k,)."""
-        return np.count_nonzero(self.labels == value, axis=(1, 2))
+        return np.asarray(np.count_nonzero(self.labels == value, axis=(1, 2)), np.intp)
 
 
 def label_maps(masks: Mapping[str, NDArray[np.bool_]]) -> list[tuple[NDArray[np.uint8], dict[str, int]]]:
