@@ -45,6 +45,8 @@ class Reading:
 
     split: str = "all"
     """train, val or all; cases that carry no split belong to each."""
+    marked_only: bool = False
+    """Leave out the cases that carry no split."""
     window: Window | None = None
     """(low, high) for intensities that are not windowed yet; by default percentiles 0.5 to 99.5, as `medsam2d segment` takes them."""
 
@@ -54,11 +56,7 @@ def read_families(folder: Path, reading: Reading) -> Families:
 
     Raises `RejectedArrays` for data of another form than this file describes, and where there is none at all.
     """
-    if not folder.is_dir():
-        raise RejectedArrays(f"{folder}: expected a folder of labelled cases, found none")
-    inside = {child.name: list(read_cases(child, reading)) for child in sorted(folder.iterdir()) if child.is_dir()}
-    loose = list(read_cases(folder, reading, deep=False))
-    families = {name: cases for name, cases in {**inside, folder.name: loose}.items() if cases}
+    families = find_families(folder, reading)
     if not families:
         raise RejectedArrays(
             f"{folder}: no labelled case of split {reading.split!r}; expected sub-folders with .npz (imgs, gts), image and mask pairs, "
@@ -67,14 +65,25 @@ def read_families(folder: Path, reading: Reading) -> Families:
     return families
 
 
+def find_families(folder: Path, reading: Reading) -> Families:
+    """The same where none at all is no fault."""
+    if not folder.is_dir():
+        raise RejectedArrays(f"{folder}: expected a folder of labelled cases, found none")
+    inside = {child.name: list(read_cases(child, reading)) for child in sorted(folder.iterdir()) if child.is_dir()}
+    loose = list(read_cases(folder, reading, deep=False))
+    return {name: cases for name, cases in {**inside, folder.name: loose}.items() if cases}
+
+
 def read_cases(folder: Path, reading: Reading, *, deep: bool = True) -> Iterator[LabelledVolume]:
     """Read the cases of one family; with `deep` also those in folders below it. Raises `RejectedArrays`."""
     files = sorted(path for path in (folder.rglob("*") if deep else folder.iterdir()) if path.is_file())
     for path in files:
         if path.suffix == ".npz":
             yield from _of_split(_read_npz(path), reading)
-        elif path.suffix in (".h5", ".hdf5"):
+        elif path.suffix in (".h5", ".hdf5") and not reading.marked_only:
             yield from _read_h5(path, reading)
+    if reading.marked_only:
+        return
     for image, mask in pair_images(files, folder):
         yield from _read_pair(image, mask, reading)
     if deep and any(_may_be_dicom(path) for path in files):
@@ -106,7 +115,7 @@ def pair_images(files: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
 
 def _of_split(case: tuple[LabelledVolume, str | None], reading: Reading) -> Iterator[LabelledVolume]:
     volume, split = case
-    if split is None or reading.split in ("all", split):
+    if reading.split in ("all", split) or (split is None and not reading.marked_only):
         yield volume
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from daemon.datasets import Families, Reading, Window, read_families
+from daemon.datasets import Families, Reading, Window, find_families, read_families
 from daemon.errors import ConfigError
 from model.checkpoint import load_model, save_safetensors
 from model.config import MedSAM2Config
@@ -83,21 +83,14 @@ def training_families(setup: TrainingSetup, folder: Path) -> Families:
 def validation_families(setup: TrainingSetup, most: int) -> Families:
     """Up to `most` cases of each family that are kept out of training, for a figure while it runs; phantoms from their own seeds."""
     families: Families = {}
-    place = setup.validation or setup.data
-    if place is not None and most:
-        split = "val"
-        found = read_families(place, Reading(split=split, window=setup.window))
-        families = {name: _spread(volumes, most) for name, volumes in found.items()}
-    if setup.validation is None and setup.data is not None:
-        trained = {
-            (name, case.case)
-            for name, cases in read_families(setup.data, Reading(split="train", window=setup.window)).items()
-            for case in cases
-        }
-        families = {name: [case for case in cases if (name, case.case) not in trained] for name, cases in families.items()}
+    if setup.validation is not None:
+        families = find_families(setup.validation, Reading(split="val", window=setup.window))
+    elif setup.data is not None:  # without a mark, a case of this folder is trained on
+        families = find_families(setup.data, Reading(split="val", window=setup.window, marked_only=True))
+    chosen = {name: _spread(volumes, most) for name, volumes in families.items()}
     if setup.phantoms:
-        families[PHANTOMS] = [volume for seed in VALIDATION_SEEDS[:most] for volume in _phantom_volumes(seed)]
-    return {name: cases for name, cases in families.items() if cases}
+        chosen[PHANTOMS] = [volume for seed in VALIDATION_SEEDS[:most] for volume in _phantom_volumes(seed)]
+    return chosen
 
 
 def begin(setup: TrainingSetup, families: Families, device: torch.device) -> Training:

@@ -17,7 +17,7 @@ from daemon.cli import app
 from daemon.commands import train as command
 from daemon.config import Config
 from daemon.errors import ConfigError
-from daemon.training_setup import begin, export, read_setup, training_families
+from daemon.training_setup import begin, export, read_setup, training_families, validation_families
 from model.checkpoint import check_state, load_model, save_safetensors
 from model.config import MedSAM2Config
 from model.medsam2 import MedSAM2
@@ -75,7 +75,7 @@ def silent(done: int, total: int) -> None:
 
 def test_a_small_budget_lowers_the_loss_and_raises_the_dice_of_cases_kept_aside(cases: Path, start: Path, tmp_path: Path) -> None:
     training, setup = command.begin_run(request(cases, tmp_path / "run", start, steps=40), Config(), CPU)
-    families = command.validation_families(setup, 2)
+    families = validation_families(setup, 2)
     before = command.validation(training, families)
     report = command.train(training, setup, tmp_path / "run", minutes=10, validate=2, progress=silent)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -150,7 +150,7 @@ def test_a_run_is_not_begun_over_another_nor_resumed_on_other_data(cases: Path, 
 def test_cases_kept_aside_are_never_trained_on(cases: Path, start: Path, tmp_path: Path) -> None:
     _, setup = command.begin_run(request(cases, tmp_path / "run", start), Config(), CPU)
     trained = {case.case for case in training_families(setup, tmp_path / "run")["discs"]}
-    measured = {case.case for case in command.validation_families(setup, 9)["discs"]}
+    measured = {case.case for case in validation_families(setup, 9)["discs"]}
     assert trained == {"case0", "case1", "case2", "case3"}
     assert measured == {"case4", "case5"}
 

@@ -49,6 +49,7 @@ def test_only_named_structures_of_an_npz_are_known_and_its_split_is_kept(tmp_pat
     training = read_families(tmp_path, Reading(split="train"))["organs"]
     assert [volume.case for volume in validation] == ["one", "two"]
     assert [volume.case for volume in training] == ["two"]
+    assert [v.case for v in read_families(tmp_path, Reading(split="val", marked_only=True))["organs"]] == ["one"]
     assert validation[0].structures == {"liver": 1}
     assert validation[0].spacing_mm == (5.0, 1.0, 1.0)
 

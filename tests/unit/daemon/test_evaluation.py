@@ -24,7 +24,7 @@ from daemon.evaluation import (
     simulated_prompt,
     summary,
 )
-from daemon.evaluation_baselines import BASELINES, grown_region, ellipsoid, extruded_box
+from daemon.evaluation_baselines import BASELINES, ellipsoid, extruded_box, grown_region
 from daemon.evaluation_report import Evaluated, as_csv, as_json, as_text, write_report
 from daemon.evaluation_surface import normalised_surface_dice
 from model.prompt import BoxPrompt, MaskPrompt, PointPrompt
