@@ -3,7 +3,7 @@
     DIR / FAMILY / case.npz                     `imgs` (D, H, W) uint8, `gts` label map; optional `spacing` (dz, dy, dx) mm and `meta` JSON
     DIR / FAMILY / NAME.nii.gz + NAME_mask...   an image and a label image (NIfTI, NRRD, MetaImage), told apart by their names or folders
     DIR / FAMILY / case.h5                      `image` and `label`, both (D, H, W)
-    DIR / FAMILY / ... / *.dcm                  DICOM series with the segmentation objects that outline them
+    DIR / FAMILY / ... / *.dcm                  DICOM series with the SEG and RTSTRUCT objects that outline them
 
 Files that lie in DIR itself form one family named after it. What is not labelled is unknown; every label value is one structure.
 """
