@@ -81,6 +81,11 @@ class DecoderPrompts:
         labels = torch.full((batch, 1), LABEL_PADDING, dtype=torch.int64, device=device)
         return cls(points=torch.zeros(batch, 1, 2, device=device), labels=labels)
 
+    def to(self, device: torch.device) -> DecoderPrompts:
+        """The same on `device`."""
+        mask_logits = None if self.mask_logits is None else self.mask_logits.to(device)
+        return DecoderPrompts(points=self.points.to(device), labels=self.labels.to(device), mask_logits=mask_logits)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Memories:

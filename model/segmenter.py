@@ -25,6 +25,7 @@ from model.precision import Precision
 from model.prompt import BoxPrompt, Prompt, check_prompts
 from model.propagation import Pass, PassSetting
 from model.recorder import Recorder
+from model.regional import segment_in_regions
 from model.result import ObjectResult, SegmentationResult
 from model.steps import FastSteps, PlainSteps, Steps
 
@@ -80,9 +81,15 @@ class Segmenter:
         MemoryError when nothing is small enough, and DeviceFault when the accelerator fails.
         """
         options = options or PropagationOptions()
-        begun = time.monotonic()
         _check(frames, prompts, options)
-        encoded = 0
+        if self._model.config.region_scale:
+            return segment_in_regions(self._segment, self._model.config, frames, prompts, options, progress)
+        return self._segment(frames, prompts, options, progress)
+
+    def _segment(
+        self, frames: NDArray[np.uint8], prompts: Sequence[Prompt], options: PropagationOptions, progress: Progress | None
+    ) -> SegmentationResult:
+        begun, encoded = time.monotonic(), 0
 
         def attempt(placement: Placement) -> tuple[ObjectResult, ...]:
             nonlocal encoded
