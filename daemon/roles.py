@@ -17,9 +17,12 @@ from daemon.errors import ConfigError
 from daemon.receiver import Receiver
 from daemon.spool import Spool
 from daemon.store import Backoff, JobState, Results, Store, StoreSettings, process_is_alive, this_process
+from daemon.study_limit import StudyLimit
 from daemon.weights import book_of
-from dicom_io.listener import Listener, ListenerSettings, Peer
+from dicom_io.listener import DoorSettings, Listener, ListenerSettings, Peer, Right
+from dicom_io.reference_listener import ReferenceListener
 from dicom_io.sender import Destination, SendResult, store
+from dicom_io.tls import TlsSettings
 from rules.errors import ConfigFaults
 from rules.load import load_rules
 from rules.rule import RuleSet
@@ -40,14 +43,16 @@ def checked_rules(settings: Config) -> RuleSet:
 
 def listen(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     """Receive instances, and turn series that have gone quiet into jobs."""
-    spool = Spool(settings.folders.spool, settings.spool.reserve_mib * 2**20, system_clock)
+    spool = spool_of(settings)
     spool.sweep()
     # A crash between a file and its row leaves a file that nobody was told was kept: it is taken in as if it had come now.
     found = book.reconcile(spool.instances(book.known))
     if found:
         LOG.warning("%d instances in the spool had no row; they are taken in", found)
-    receiver = Receiver(spool, book.record_instance, ReceiptAudit(audit))
-    listener = Listener(listener_settings(settings), receiver.receive, AssociationAudit(audit))
+    limit = StudyLimit(settings.spool.maximum_study_mib * 2**20, book.study_bytes)
+    receiver = Receiver(spool, book.record_instances, ReceiptAudit(audit), limit)
+    listener_of = LISTENERS[settings.listener.data_path]
+    listener = listener_of(listener_settings(settings), receiver, AssociationAudit(audit), has_space=spool.reserve.is_kept)
     port = listener.start()
     try:
         life.ready(f"on {settings.listener.host}:{port} as {', '.join(settings.called_ae_titles)}")
@@ -128,6 +133,22 @@ def store_settings(settings: Config) -> StoreSettings:
     return StoreSettings(delivery_backoff=backoff)
 
 
+LISTENERS: Mapping[str, type[Listener] | type[ReferenceListener]] = {"direct": Listener, "pynetdicom": ReferenceListener}
+"""`listener.data_path` -> what listens."""
+
+
+def spool_of(settings: Config) -> Spool:
+    """Return the spool, whose reserve is kept wherever database and audit trail are written."""
+    settings.folders.audit.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Spool(
+        settings.folders.spool,
+        settings.spool.reserve_mib * 2**20,
+        system_clock,
+        also_reserved=(settings.folders.state, settings.folders.audit),
+        maximum_instance_bytes=settings.spool.maximum_instance_mib * 2**20,
+    )
+
+
 def listener_settings(settings: Config) -> ListenerSettings:
     """Return the listener's settings as `dicom_io` knows them."""
     own = settings.listener
@@ -135,9 +156,36 @@ def listener_settings(settings: Config) -> ListenerSettings:
         host=own.host,
         port=own.port,
         ae_titles=settings.called_ae_titles,
-        peers=tuple(Peer(ae_title=peer.ae_title, networks=peer.networks) for peer in own.peers),
-        maximum_associations=own.maximum_associations,
+        peers=tuple(
+            Peer(
+                ae_title=peer.ae_title,
+                networks=peer.networks,
+                rights=frozenset(Right(right) for right in peer.rights),
+                maximum_associations=peer.maximum_associations,
+                certificates=frozenset(peer.certificate_sha256),
+            )
+            for peer in own.peers
+        ),
+        tls=tls_settings(settings),
+        maximum_pdu_size=own.maximum_pdu_bytes,
+        door=DoorSettings(
+            maximum_associations=own.maximum_associations,
+            maximum_associations_per_peer=own.maximum_associations_per_peer,
+            associations_per_minute=own.associations_per_minute,
+        ),
         network_timeout_seconds=own.network_timeout_seconds,
+        acse_timeout_seconds=own.acse_timeout_seconds,
+    )
+
+
+def tls_settings(settings: Config) -> TlsSettings | None:
+    """Return the listener's TLS files, None where it listens in the clear."""
+    own = settings.listener.tls
+    return own and TlsSettings(
+        certificate=own.certificate,
+        private_key=own.private_key,
+        trusted_certificates=own.trusted_certificates,
+        requires_peer_certificate=own.require_peer_certificate,
     )
 
 

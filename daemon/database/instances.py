@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from daemon.database.book import Book
 from daemon.database.schema import INSTANCE, SERIES
@@ -17,7 +17,12 @@ class InstanceBook(Book):
     """Records instances; safe to repeat."""
 
     def record_instance(self, instance: SpooledInstance) -> Recording:
-        """Commit the row of an instance whose file is durable; when this returns, the C-STORE may be acknowledged.
+        """Commit the row of an instance; `record_instances` with one."""
+        (recording,) = self.record_instances([instance])
+        return recording
+
+    def record_instances(self, instances: Sequence[SpooledInstance]) -> tuple[Recording, ...]:
+        """Commit the rows of instances whose files are durable, all or none; when this returns, their C-STOREs may be acknowledged.
 
         A new instance makes its series wait (again) for more. Bytes that differ from those that came first under the same SOP
         Instance UID are a CONFLICT: their row is quarantined and belongs to no job. The same bytes again are a DUPLICATE.
@@ -26,13 +31,25 @@ class InstanceBook(Book):
             StoreBusy, StoreFull, StoreUnavailable: nothing was recorded; do not acknowledge.
         """
         with self.database.writing() as connection:
-            known = connection.scalars(select(INSTANCE.c.sha256).where(INSTANCE.c.sop_instance_uid == instance.sop_instance_uid)).all()
-            recording = _judge(instance.sha256, known)
-            if recording is not Recording.DUPLICATE:
-                _insert_instance(connection, instance, recording)
-            if recording is not Recording.CONFLICT:
+            known = _known_hashes(connection, {instance.sop_instance_uid for instance in instances})
+            recordings: list[Recording] = []
+            for instance in instances:
+                recording = _judge(instance.sha256, known[instance.sop_instance_uid])
+                known[instance.sop_instance_uid].add(instance.sha256)
+                recordings.append(recording)
+            judged = list(zip(instances, recordings, strict=True))
+            rows = [_row(instance, recording) for instance, recording in judged if recording is not Recording.DUPLICATE]
+            if rows:
+                connection.execute(insert(INSTANCE), rows)
+            for instance, recording in _latest_of_each_series(judged):
                 _touch_series(connection, instance, recording)
-        return recording
+        return tuple(recordings)
+
+    def study_bytes(self, study_instance_uid: str) -> int:
+        """Return how many bytes of a study were recorded."""
+        total = select(func.sum(INSTANCE.c.bytes)).where(INSTANCE.c.study_instance_uid == study_instance_uid)
+        with self.database.reading() as connection:
+            return int(connection.scalar(total) or 0)
 
     def known(self, path: Path) -> bool:
         """Tell whether the file at `path` has its row."""
@@ -47,31 +64,48 @@ class InstanceBook(Book):
         return sum(self.record_instance(instance) is not Recording.DUPLICATE for instance in instances if not self.known(instance.path))
 
 
-def _judge(sha256: str, known: Iterable[str]) -> Recording:
-    hashes = set(known)
-    if not hashes:
+def _known_hashes(connection: Connection, uids: Set[str]) -> dict[str, set[str]]:
+    """SOP Instance UID -> SHA-256 of every content that was recorded under it."""
+    known: dict[str, set[str]] = {uid: set() for uid in uids}
+    query = select(INSTANCE.c.sop_instance_uid, INSTANCE.c.sha256).where(INSTANCE.c.sop_instance_uid.in_(sorted(uids)))
+    for row in connection.execute(query):
+        known[row.sop_instance_uid].add(row.sha256)
+    return known
+
+
+def _judge(sha256: str, known: Set[str]) -> Recording:
+    if not known:
         return Recording.NEW
-    return Recording.DUPLICATE if sha256 in hashes else Recording.CONFLICT
+    return Recording.DUPLICATE if sha256 in known else Recording.CONFLICT
 
 
-def _insert_instance(connection: Connection, instance: SpooledInstance, recording: Recording) -> None:
-    connection.execute(
-        insert(INSTANCE).values(
-            sop_instance_uid=instance.sop_instance_uid,
-            sha256=instance.sha256,
-            sop_class_uid=instance.sop_class_uid,
-            series_instance_uid=instance.series_instance_uid,
-            study_instance_uid=instance.study_instance_uid,
-            transfer_syntax_uid=instance.transfer_syntax_uid,
-            path=str(instance.path),
-            bytes=instance.bytes,
-            calling_ae_title=instance.calling_ae_title,
-            called_ae_title=instance.called_ae_title,
-            peer_address=instance.peer_address,
-            received_at=instance.received_at,
-            quarantined=recording is Recording.CONFLICT,
-        )
-    )
+def _latest_of_each_series(judged: Iterable[tuple[SpooledInstance, Recording]]) -> list[tuple[SpooledInstance, Recording]]:
+    """One touch for each series: that of its last new instance, else of its last repeated one; a conflict touches nothing."""
+    latest: dict[tuple[str, str], tuple[SpooledInstance, Recording]] = {}
+    for instance, recording in judged:
+        series = (instance.study_instance_uid, instance.series_instance_uid)
+        is_newer = recording is Recording.NEW or latest.get(series, (instance, recording))[1] is not Recording.NEW
+        if recording is not Recording.CONFLICT and is_newer:
+            latest[series] = (instance, recording)
+    return list(latest.values())
+
+
+def _row(instance: SpooledInstance, recording: Recording) -> dict[str, object]:
+    return {
+        "sop_instance_uid": instance.sop_instance_uid,
+        "sha256": instance.sha256,
+        "sop_class_uid": instance.sop_class_uid,
+        "series_instance_uid": instance.series_instance_uid,
+        "study_instance_uid": instance.study_instance_uid,
+        "transfer_syntax_uid": instance.transfer_syntax_uid,
+        "path": str(instance.path),
+        "bytes": instance.bytes,
+        "calling_ae_title": instance.calling_ae_title,
+        "called_ae_title": instance.called_ae_title,
+        "peer_address": instance.peer_address,
+        "received_at": instance.received_at,
+        "quarantined": recording is Recording.CONFLICT,
+    }
 
 
 def _touch_series(connection: Connection, instance: SpooledInstance, recording: Recording) -> None:

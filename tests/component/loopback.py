@@ -20,6 +20,8 @@ from pynetdicom.presentation import PresentationContext
 from dicom_io.listener import (
     AssociationEvent,
     AssociationEventKind,
+    InMemory,
+    Intake,
     Listener,
     ListenerSettings,
     Peer,
@@ -27,11 +29,15 @@ from dicom_io.listener import (
     Store,
     StoreOutcome,
 )
+from dicom_io.reference_listener import ReferenceListener
 
 OUR_AE_TITLE = "MEDSAM2D"
 SCANNER_AE_TITLE = "SCANNER"
 SECONDS = 30.0
 """A limit for what comes in milliseconds, so that a fault fails a test rather than hang it."""
+
+
+Kind = type[Listener] | type[ReferenceListener]
 
 
 class Sink:
@@ -72,9 +78,11 @@ def settings(**changes: object) -> ListenerSettings:
 
 
 @contextlib.contextmanager
-def listening(store: Store, observe: Callable[[AssociationEvent], None] | None = None, **changes: object) -> Iterator[int]:
+def listening(
+    store: Store | Intake, observe: Callable[[AssociationEvent], None] | None = None, *, kind: Kind = Listener, **changes: object
+) -> Iterator[int]:
     """Run a listener for the length of the block, and give its port."""
-    listener = Listener(settings(**changes), store, observe or Witness())
+    listener = kind(settings(**changes), InMemory(store) if callable(store) else store, observe or Witness())
     port = listener.start()
     try:
         yield port
