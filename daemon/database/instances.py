@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from daemon.database.book import Book
+from daemon.database.prepared import Prepared
 from daemon.database.schema import INSTANCE, SERIES
 from daemon.database.series import SeriesState
 from daemon.spool import Recording, SpooledInstance
@@ -40,7 +41,7 @@ class InstanceBook(Book):
             judged = list(zip(instances, recordings, strict=True))
             rows = [_row(instance, recording) for instance, recording in judged if recording is not Recording.DUPLICATE]
             if rows:
-                connection.execute(insert(INSTANCE), rows)
+                INSERT_INSTANCE.execute_many(connection, rows)
             for instance, recording in _latest_of_each_series(judged):
                 _touch_series(connection, instance, recording)
         return tuple(recordings)
@@ -64,13 +65,22 @@ class InstanceBook(Book):
         return sum(self.record_instance(instance) is not Recording.DUPLICATE for instance in instances if not self.known(instance.path))
 
 
+HASHES_OF = Prepared(select(INSTANCE.c.sha256).where(INSTANCE.c.sop_instance_uid == bindparam("uid")))
+INSERT_INSTANCE = Prepared(insert(INSTANCE), columns=[column.name for column in INSTANCE.columns if column.name != "id"])
+SERIES_ROW = (SERIES.c.study_instance_uid == bindparam("study")) & (SERIES.c.series_instance_uid == bindparam("series"))
+OPENED = {name: bindparam(f"new_{name}") for name in ("state", "last_arrival", "calling_ae_title", "called_ae_title")}
+REOPEN_SERIES = Prepared(update(SERIES).where(SERIES_ROW).values(**OPENED))
+INSERT_SERIES = Prepared(insert(SERIES).values(study_instance_uid=bindparam("study"), series_instance_uid=bindparam("series"), **OPENED))
+PROLONG_WAIT = Prepared(
+    update(SERIES)
+    .where(SERIES_ROW, SERIES.c.state == bindparam("waiting"), SERIES.c.last_arrival < bindparam("new_last_arrival"))
+    .values(last_arrival=OPENED["last_arrival"])
+)
+
+
 def _known_hashes(connection: Connection, uids: Set[str]) -> dict[str, set[str]]:
     """SOP Instance UID -> SHA-256 of every content that was recorded under it."""
-    known: dict[str, set[str]] = {uid: set() for uid in uids}
-    query = select(INSTANCE.c.sop_instance_uid, INSTANCE.c.sha256).where(INSTANCE.c.sop_instance_uid.in_(sorted(uids)))
-    for row in connection.execute(query):
-        known[row.sop_instance_uid].add(row.sha256)
-    return known
+    return {uid: {row.sha256 for row in HASHES_OF.execute(connection, {"uid": uid})} for uid in uids}
 
 
 def _judge(sha256: str, known: Set[str]) -> Recording:
@@ -110,17 +120,15 @@ def _row(instance: SpooledInstance, recording: Recording) -> dict[str, object]:
 
 def _touch_series(connection: Connection, instance: SpooledInstance, recording: Recording) -> None:
     """A new instance opens its series; a repeated one only prolongs the wait of a series that is open, as its sender is still at it."""
-    row = (SERIES.c.study_instance_uid == instance.study_instance_uid) & (SERIES.c.series_instance_uid == instance.series_instance_uid)
+    series = {"study": instance.study_instance_uid, "series": instance.series_instance_uid, "new_last_arrival": instance.received_at}
     if recording is Recording.DUPLICATE:
-        waiting = row & (SERIES.c.state == SeriesState.WAITING.value) & (SERIES.c.last_arrival < instance.received_at)
-        connection.execute(update(SERIES).where(waiting).values(last_arrival=instance.received_at))
+        PROLONG_WAIT.execute(connection, {**series, "waiting": SeriesState.WAITING.value})
         return
     opened = {
-        "state": SeriesState.WAITING.value,
-        "last_arrival": instance.received_at,
-        "calling_ae_title": instance.calling_ae_title,
-        "called_ae_title": instance.called_ae_title,
+        **series,
+        "new_state": SeriesState.WAITING.value,
+        "new_calling_ae_title": instance.calling_ae_title,
+        "new_called_ae_title": instance.called_ae_title,
     }
-    if connection.execute(update(SERIES).where(row).values(**opened)).rowcount == 0:
-        uids = {"study_instance_uid": instance.study_instance_uid, "series_instance_uid": instance.series_instance_uid}
-        connection.execute(insert(SERIES).values(**uids, **opened))
+    if REOPEN_SERIES.execute(connection, opened).rowcount == 0:
+        INSERT_SERIES.execute(connection, opened)
