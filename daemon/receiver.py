@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from daemon.draft import Draft, FinishedDraft, InstanceTooLarge
 from daemon.errors import Transient
 from daemon.group_commit import GroupCommit, RecordAll
+from daemon.keyed_lock import KeyedLock
 from daemon.spool import Recording, Spool, SpooledInstance
 from dicom_io.errors import DataSetMismatch, RejectedInput
 from dicom_io.received import Deposit, Fragment, ReceivedInstance, StoreCommand, StoreOutcome
@@ -64,14 +65,16 @@ class Receiver:
     def __init__(
         self, spool: Spool, record_all: RecordAll, observer: ReceiptObserver | None = None, vet: Vet = lambda _finished: None
     ) -> None:
+        """`vet` raises what speaks against an instance that is complete (the size of its study, say)."""
         self._spool = spool
         self._vet = vet
-        self._group = GroupCommit(spool, record_all)
+        self._group = GroupCommit(record_all)
         self._observer = observer or SilentObserver()
+        self._one_at_a_time = KeyedLock()
 
     def begin(self, command: StoreCommand) -> Deposit:
         """Prepare for the data set of a C-STORE."""
-        return _Receipt(self._spool, self._group, self._observer, self._vet, command)
+        return _Receipt(self, command)
 
     def receive(self, received: ReceivedInstance) -> StoreOutcome:
         """Keep a whole instance and say how its C-STORE is answered."""
@@ -79,20 +82,50 @@ class Receiver:
         deposit.write(received.encoded)
         return deposit.keep()
 
+    def draft(self, command: StoreCommand) -> Draft:
+        """Begin a file in the spool."""
+        return self._spool.draft(command)
+
+    def keep(self, draft: Draft) -> None:
+        """Make bytes, name and row durable, and tell the observer; raises what kept one of them from being so."""
+        finished = draft.finish()
+        if not self._spool.holds(finished):
+            self._vet(finished)
+            draft.sync()
+        # One instance at a time for each UID: a file that one association discards must not be another's acknowledged one.
+        with self._one_at_a_time.held(finished.identity.sop_instance_uid):
+            instance = self._spool.place(finished)
+            recording = self._record_or_discard(instance)
+        self._observer.kept(instance, recording)
+
+    def refuse(self, command: StoreCommand, error: Exception) -> StoreOutcome:
+        """Tell log and observer, and return the answer."""
+        outcome = next(outcome for kind, outcome in OUTCOME_OF if isinstance(error, kind))
+        LOG.warning("a C-STORE was refused: %s", error, extra={"action": "store_refused", "calling_ae_title": command.calling_ae_title})
+        self._observer.refused(command, outcome, error)
+        return outcome
+
+    def _record_or_discard(self, instance: SpooledInstance) -> Recording:
+        """Commit the row; where that fails, take back the name if this receipt gave it."""
+        recording: Recording | None = None
+        try:
+            recording = self._group.record(instance)
+            return recording
+        finally:
+            if recording is None and instance.newly_written:
+                self._spool.discard(instance)
+
 
 class _Receipt:
     """One instance on its way in; what goes wrong is kept until the answer is due."""
 
-    def __init__(self, spool: Spool, group: GroupCommit, observer: ReceiptObserver, vet: Vet, command: StoreCommand) -> None:
-        self._vet = vet
-        self._spool = spool
-        self._group = group
-        self._observer = observer
+    def __init__(self, receiver: Receiver, command: StoreCommand) -> None:
+        self._receiver = receiver
         self._command = command
         self._draft: Draft | None = None
         self._error: Exception | None = None
         try:
-            self._draft = spool.draft(command)
+            self._draft = receiver.draft(command)
         except EXPECTED as error:
             self._error = error
 
@@ -109,17 +142,13 @@ class _Receipt:
     def keep(self) -> StoreOutcome:
         """Make the instance durable, and say how the C-STORE is answered."""
         try:
-            instance, recording = self._keep()
+            if self._draft is None:
+                raise self._error or ValueError("an instance was kept after it was dropped")
+            self._receiver.keep(self._draft)
         except EXPECTED as error:
-            outcome = next(outcome for kind, outcome in OUTCOME_OF if isinstance(error, kind))
-            LOG.warning(
-                "a C-STORE was refused: %s", error, extra={"action": "store_refused", "calling_ae_title": self._command.calling_ae_title}
-            )
-            self._observer.refused(self._command, outcome, error)
-            return outcome
+            return self._receiver.refuse(self._command, error)
         finally:
             self.drop()
-        self._observer.kept(instance, recording)
         return StoreOutcome.SUCCESS
 
     def drop(self) -> None:
@@ -127,14 +156,3 @@ class _Receipt:
         draft, self._draft = self._draft, None
         if draft is not None:
             draft.close()
-
-    def _keep(self) -> tuple[SpooledInstance, Recording]:
-        if self._error is not None:
-            raise self._error
-        if self._draft is None:
-            raise ValueError("an instance was kept after it was dropped")
-        finished = self._draft.finish()
-        if not self._spool.holds(finished):
-            self._vet(finished)
-            self._draft.sync()
-        return self._group.commit(finished)

@@ -71,7 +71,7 @@ class SpooledInstance:
 class Spool:
     """Two folders on one file system: `incoming/` for what is being written, `instances/<study>/<series>/` for what is durable.
 
-    An instance goes through `draft`, `Draft.sync`, `place` and `sync_folders`, in this order; then it survives a power cut.
+    An instance goes through `draft`, `Draft.sync` and `place`, in this order; then it survives a power cut.
     Several processes may share a spool. A file under `instances/` is complete and never changes.
     """
 
@@ -110,9 +110,7 @@ class Spool:
             finished = draft.finish()
             if not self.holds(finished):
                 draft.sync()
-            instance = self.place(finished)
-            self._sync_or_discard(instance)
-            return instance
+            return self.place(finished)
         finally:
             draft.close()
 
@@ -123,16 +121,27 @@ class Spool:
 
     def holds(self, finished: FinishedDraft) -> bool:
         """Say whether these very bytes lie in the spool already, so that the draft need not be made durable."""
-        return any(_holds(path, finished.sha256) for path in self._candidates(finished))
+        for path in self._candidates(finished):
+            if not path.exists():
+                return False
+            if _holds(path, finished.sha256):
+                return True
+        return False
 
     def place(self, finished: FinishedDraft) -> SpooledInstance:
-        """Give a draft, whose bytes are durable, its name, which is durable only after `sync_folders`.
+        """Give a draft, whose bytes are durable, its name; when this returns, the name is durable too. No name is left where it raises.
 
         The same bytes under the same SOP Instance UID are not kept twice; other bytes get a name with their hash. A link,
         unlike a rename, never replaces what another writer put there meanwhile. Raises SpoolFull or OSError.
         """
         with no_space_is_full(self._instances):
             path, newly_written = self._name(finished)
+            try:
+                sync_folder(path.parent)
+            except OSError:
+                if newly_written:
+                    path.unlink(missing_ok=True)
+                raise
         return SpooledInstance(
             path=path,
             **vars(finished.identity),
@@ -145,12 +154,6 @@ class Spool:
             received_at=self._clock(),
             newly_written=newly_written,
         )
-
-    def sync_folders(self, folders: Iterable[Path]) -> None:
-        """Make the names in some series' folders durable, each once; raises SpoolFull or OSError."""
-        with no_space_is_full(self._instances):
-            for folder in dict.fromkeys(folders):
-                sync_folder(folder)
 
     def discard(self, instance: SpooledInstance) -> None:
         """Remove an instance that was written but is not to be acknowledged; its absence is durable too."""
@@ -183,19 +186,19 @@ class Spool:
                 continue
             yield instance
 
-    def _candidates(self, finished: FinishedDraft) -> list[Path]:
+    def _candidates(self, finished: FinishedDraft) -> Iterator[Path]:
         """The names that these bytes may have, the usual one first."""
-        identity = finished.identity
-        folder = self._instances / identity.study_instance_uid / identity.series_instance_uid
-        marks = ("", f".{finished.sha256[:8]}", f".{finished.sha256}")
-        return [folder / f"{identity.sop_instance_uid}{mark}.dcm" for mark in marks]
+        for mark in ("", f".{finished.sha256[:8]}", f".{finished.sha256}"):
+            yield self._folder(finished) / f"{finished.identity.sop_instance_uid}{mark}.dcm"
+
+    def _folder(self, finished: FinishedDraft) -> Path:
+        return self._instances / finished.identity.study_instance_uid / finished.identity.series_instance_uid
 
     def _name(self, finished: FinishedDraft) -> tuple[Path, bool]:
         """Return the candidate that holds these bytes, and whether it got its name now."""
-        candidates = self._candidates(finished)
         for _try in range(FOLDER_TRIES):
-            self._make_folders(candidates[0].parent)
-            for path in candidates:
+            self._make_folders(self._folder(finished))
+            for path in self._candidates(finished):
                 try:
                     path.hardlink_to(finished.temporary)
                 except FileNotFoundError:
@@ -206,11 +209,14 @@ class Spool:
                 else:
                     return path, True
             else:
-                raise FileExistsError(errno.EEXIST, "another file has the name of these very bytes; remove it", str(candidates[-1]))
-        raise FileNotFoundError(errno.ENOENT, "the folder is removed again and again", str(candidates[0].parent))
+                raise FileExistsError(errno.EEXIST, "another file has the name of these very bytes; remove it", str(path))
+        raise FileNotFoundError(errno.ENOENT, "the folder is removed again and again", str(self._folder(finished)))
 
     def _make_folders(self, series_folder: Path) -> None:
         """Make the folders of study and series, and make them durable once."""
+        with self._lock:
+            if series_folder in self._durable_folders and series_folder.is_dir():
+                return
         for folder in (series_folder.parent, series_folder):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
@@ -224,14 +230,6 @@ class Spool:
                     self._durable_folders[folder] = None
                     if len(self._durable_folders) > DURABLE_FOLDERS:
                         self._durable_folders.popitem(last=False)
-
-    def _sync_or_discard(self, instance: SpooledInstance) -> None:
-        try:
-            self.sync_folders([instance.path.parent])
-        except (OSError, SpoolFull):
-            if instance.newly_written:
-                instance.path.unlink(missing_ok=True)
-            raise
 
 
 def _holds(path: Path, digest: str) -> bool:

@@ -41,7 +41,7 @@ class InstanceBook(Book):
             judged = list(zip(instances, recordings, strict=True))
             rows = [_row(instance, recording) for instance, recording in judged if recording is not Recording.DUPLICATE]
             if rows:
-                INSERT_INSTANCE.execute_many(connection, rows)
+                INSERT_INSTANCE.change(connection, *rows)
             for instance, recording in _latest_of_each_series(judged):
                 _touch_series(connection, instance, recording)
         return tuple(recordings)
@@ -80,7 +80,7 @@ PROLONG_WAIT = Prepared(
 
 def _known_hashes(connection: Connection, uids: Set[str]) -> dict[str, set[str]]:
     """SOP Instance UID -> SHA-256 of every content that was recorded under it."""
-    return {uid: {row.sha256 for row in HASHES_OF.execute(connection, {"uid": uid})} for uid in uids}
+    return {uid: {sha256 for (sha256,) in HASHES_OF.rows(connection, {"uid": uid})} for uid in uids}
 
 
 def _judge(sha256: str, known: Set[str]) -> Recording:
@@ -122,7 +122,7 @@ def _touch_series(connection: Connection, instance: SpooledInstance, recording: 
     """A new instance opens its series; a repeated one only prolongs the wait of a series that is open, as its sender is still at it."""
     series = {"study": instance.study_instance_uid, "series": instance.series_instance_uid, "new_last_arrival": instance.received_at}
     if recording is Recording.DUPLICATE:
-        PROLONG_WAIT.execute(connection, {**series, "waiting": SeriesState.WAITING.value})
+        PROLONG_WAIT.change(connection, {**series, "waiting": SeriesState.WAITING.value})
         return
     opened = {
         **series,
@@ -130,5 +130,5 @@ def _touch_series(connection: Connection, instance: SpooledInstance, recording: 
         "new_calling_ae_title": instance.calling_ae_title,
         "new_called_ae_title": instance.called_ae_title,
     }
-    if REOPEN_SERIES.execute(connection, opened).rowcount == 0:
-        INSERT_SERIES.execute(connection, opened)
+    if REOPEN_SERIES.change(connection, opened) == 0:
+        INSERT_SERIES.change(connection, opened)

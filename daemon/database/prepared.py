@@ -1,15 +1,18 @@
-"""Prepared statements: composed with SQLAlchemy, compiled once for the dialect that is spoken, and then executed as text.
+"""Prepared statements: composed with SQLAlchemy, compiled once for the dialect that is spoken, then handed to the driver as text.
 
-For what happens once an image: building, hashing and looking up a statement costs several times what the database needs for it.
+For what happens once an image: building, hashing, looking up and wrapping a statement costs several times what the database
+needs for it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Dialect
+from sqlalchemy import Connection, Dialect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
@@ -26,15 +29,22 @@ class Prepared:
         self._columns = columns
         self._compiled = functools.lru_cache(maxsize=4)(self._compile)
 
-    def execute(self, connection: Connection, values: Values) -> CursorResult[Any]:
-        """Execute it once."""
+    def rows(self, connection: Connection, values: Values) -> list[tuple[Any, ...]]:
+        """Execute a SELECT, and return its rows as the driver gives them. Raises DBAPIError."""
         sql, bind = self._compiled(connection.dialect)
-        return connection.exec_driver_sql(sql, bind(values))
+        with _cursor(connection, sql) as cursor:
+            cursor.execute(sql, bind(values))
+            return list(cursor.fetchall())
 
-    def execute_many(self, connection: Connection, rows: Sequence[Values]) -> None:
-        """Execute it for each row."""
+    def change(self, connection: Connection, *rows: Values) -> int:
+        """Execute an INSERT or UPDATE for each row, and return how many rows the last one changed. Raises DBAPIError."""
         sql, bind = self._compiled(connection.dialect)
-        connection.exec_driver_sql(sql, [bind(row) for row in rows])
+        changed = 0
+        with _cursor(connection, sql) as cursor:
+            for row in rows:
+                cursor.execute(sql, bind(row))
+                changed = cursor.rowcount
+        return changed
 
     def _compile(self, dialect: Dialect) -> tuple[str, Callable[[Values], Any]]:
         compiled = self._statement.compile(dialect=dialect, column_keys=None if self._columns is None else list(self._columns))
@@ -54,3 +64,16 @@ class Prepared:
             return tuple(bound[name] for name in order)
 
         return str(compiled), bind_in_order
+
+
+@contextlib.contextmanager
+def _cursor(connection: Connection, sql: str) -> Iterator[Any]:
+    """The driver's cursor within the transaction of `connection`; its errors become SQLAlchemy's."""
+    cursor = connection.connection.cursor()
+    dbapi_error = connection.dialect.loaded_dbapi.Error
+    try:
+        yield cursor
+    except dbapi_error as error:
+        raise DBAPIError.instance(sql, None, error, dbapi_error, hide_parameters=True, dialect=connection.dialect) from error
+    finally:
+        cursor.close()
