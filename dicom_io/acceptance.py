@@ -34,6 +34,7 @@ _UNREADABLE = (
     KeyError,
     IndexError,
     AttributeError,
+    AssertionError,
     OverflowError,
     NotImplementedError,
     RecursionError,

@@ -33,6 +33,7 @@ _UNREADABLE = (
     KeyError,
     IndexError,
     AttributeError,
+    AssertionError,
     EOFError,
     OverflowError,
     NotImplementedError,
