@@ -73,6 +73,7 @@ class Rejection(enum.Enum):
     # The standard has no reason for an address or a certificate: to this caller the name is as good as unknown.
     PEER_ADDRESS = (0x01, 0x01, 0x03, "calling AE title not recognised: its address is in none of the peer's networks")
     PEER_CERTIFICATE = (0x01, 0x01, 0x03, "calling AE title not recognised: its certificate is none of the peer's")
+    TLS = (0x00, 0x00, 0x00, "no TLS handshake: the peer does not speak TLS, or showed no certificate that is trusted")  # never sent
     PROTOCOL_VERSION = (0x01, 0x02, 0x02, "protocol version not supported: it is not version 1")
     LOCAL_LIMIT = (0x02, 0x03, 0x02, "local limit exceeded: the maximum number of associations is active")
     PEER_LIMIT = (0x02, 0x03, 0x02, "local limit exceeded: the peer has its maximum number of associations")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dicom_io.acceptance import Acceptance, AssociationRequest
 from dicom_io.admission import Peer, Rejection, Request, judge_request
 from dicom_io.association_log import AssociationEventKind, AssociationLog
-from dicom_io.connection import Connection, ConnectionEnded, PeerSilent
+from dicom_io.connection import Connection, ConnectionEnded, HandshakeFailed, PeerSilent
 from dicom_io.door import Door
 from dicom_io.guarded_intake import GuardedIntake
 from dicom_io.message import MessageReader
@@ -82,6 +82,11 @@ class Association(threading.Thread):
         try:
             self._connection, caller = self._connect()
             self.converse(self._connection, caller)
+        except HandshakeFailed as error:
+            LOG.warning("a connection was refused: %s", error, extra={"action": "tls_refused"})
+            if self._services.door.knock(error.address) <= 1:
+                stranger = Request(calling_ae_title="", called_ae_title="", peer_address=error.address)
+                self._services.log.rejected(stranger, Rejection.TLS)
         except (ConnectionEnded, PeerSilent) as error:
             LOG.debug("a connection ended before an association: %s", error)
         except Exception as error:  # noqa: BLE001  # the association's boundary: a fault of ours ends this association alone

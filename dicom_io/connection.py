@@ -17,6 +17,14 @@ class ConnectionEnded(Exception):
     """The peer closed or reset the connection."""
 
 
+class HandshakeFailed(ConnectionEnded):
+    """The peer does not speak TLS, or showed no certificate that is trusted."""
+
+    def __init__(self, message: str, address: str) -> None:
+        super().__init__(message)
+        self.address = address
+
+
 class PeerSilent(Exception):
     """Nothing came within the time that we wait."""
 

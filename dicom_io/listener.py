@@ -141,7 +141,7 @@ class Listener:
             raise ConnectionEnded("expected a connection, got one that was gone at once") from error
         if self._tls is None:
             return Connection(stream, settings.network_timeout_seconds), Caller(address=address)
-        secured = shake_hands(self._tls.context, stream, settings.acse_timeout_seconds)
+        secured = shake_hands(self._tls.context, stream, address, settings.acse_timeout_seconds)
         return Connection(secured, settings.network_timeout_seconds), Caller(address=address, certificate=peer_fingerprint(secured))
 
     def _forget(self, association: Association) -> None:

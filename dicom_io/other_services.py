@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID
 from pynetdicom.dimse_messages import C_ECHO_RSP, N_ACTION_RSP, N_EVENT_REPORT_RSP, DIMSEMessage
 from pynetdicom.dimse_primitives import C_ECHO, N_ACTION, N_EVENT_REPORT
@@ -41,6 +41,7 @@ _UNREADABLE = (
     struct.error,
     zlib.error,
     InvalidDicomError,
+    BytesLengthException,
 )
 """What pydicom and pynetdicom raise on bytes that are no message."""
 

@@ -13,7 +13,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dicom_io.connection import ConnectionEnded, PeerSilent
+from dicom_io.connection import ConnectionEnded, HandshakeFailed, PeerSilent
 from dicom_io.errors import DicomError
 
 LOG = logging.getLogger(__name__)
@@ -90,9 +90,10 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
     return context
 
 
-def shake_hands(context: ssl.SSLContext, stream: socket.socket, seconds: float) -> ssl.SSLSocket:
+def shake_hands(context: ssl.SSLContext, stream: socket.socket, address: str, seconds: float) -> ssl.SSLSocket:
     """Return the connection under TLS; `stream` is closed where that fails. Raises ConnectionEnded or PeerSilent.
 
+    A peer that fails to prove itself is told from one that leaves: HandshakeFailed.
     Runs in the connection's own thread: a peer that says nothing holds up nobody else.
     """
     try:
@@ -103,7 +104,9 @@ def shake_hands(context: ssl.SSLContext, stream: socket.socket, seconds: float) 
             stream.close()
         if isinstance(error, TimeoutError):
             raise PeerSilent("expected a TLS handshake") from error
-        raise ConnectionEnded(f"expected a TLS handshake, got {getattr(error, 'reason', None) or type(error).__name__}") from error
+        if isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            raise HandshakeFailed(f"expected a TLS handshake, got {error.reason}", address) from error
+        raise ConnectionEnded(f"expected a TLS handshake, got {type(error).__name__}") from error
 
 
 def peer_fingerprint(stream: ssl.SSLSocket) -> str | None:
