@@ -14,18 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dicom_io.connection import ConnectionEnded, HandshakeFailed, PeerSilent
-from dicom_io.errors import DicomError
+from dicom_io.errors import UnusableCertificate
 
 LOG = logging.getLogger(__name__)
 
 CIPHERS = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
 """For TLS 1.2, what BCP 195 (RFC 9325 section 4.2) recommends; those of TLS 1.3 are all sound."""
-
-
-class UnusableCertificate(DicomError):
-    """A certificate, key or list of authorities cannot be used; TLS cannot be offered with it."""
-
-    code = "unusable-certificate"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

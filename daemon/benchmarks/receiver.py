@@ -21,6 +21,7 @@ from dicom_io.part10 import read_file
 from dicom_io.synthesis import write_ct_series
 
 MATRIX = 512
+OURS = "medsam2d"
 SETTLE_SECONDS = 0.3
 """What a receiver does after its last answer (closing files, say) counts as its CPU time."""
 
@@ -56,17 +57,32 @@ def measure_throughput(
     return tuple(_median(KINDS[name], count, measured) for (name, count), measured in runs.items())
 
 
+def table(rates: Sequence[Throughput]) -> Iterator[str]:
+    """One line a receiver and number of associations: its rate, ours as a multiple of it, and what an image costs."""
+    yield "durable: answers success only after an fsync; ratio: our rate (durable) / that of the receiver"
+    for count in sorted({rate.associations for rate in rates}):
+        same = [rate for rate in rates if rate.associations == count]
+        ours = next((rate for rate in same if rate.receiver == OURS), None)
+        for rate in same:
+            ratio = f"{ours.images_per_second / rate.images_per_second:5.2f}" if ours else "    -"
+            yield (
+                f"{count:2} associations  {rate.receiver:36} {'durable' if rate.is_durable else '-':8}"
+                f"{rate.images_per_second:6.0f} images/s [{rate.slowest:.0f}..{rate.fastest:.0f}]  ratio {ratio}"
+                f"  {rate.cpu_milliseconds_per_image:5.2f} CPU ms/image  {rate.pss_mib:4.0f} MiB PSS"
+            )
+
+
 def measure_memory(associations: int, sizes_mib: Sequence[int]) -> dict[str, float]:
     """Return the PSS of our listener, in MiB: with many open associations that have each sent an image, and while large objects come."""
     found: dict[str, float] = {}
-    with running(KINDS["medsam2d"]) as (port, pid):
+    with running(KINDS[OURS]) as (port, pid):
         found["idle"] = pss_mib(pid)
-        with data_set_file(MATRIX) as file, _senders(port, file, associations, 2 * associations) as senders:
-            _go(senders)
+        with data_set_file(MATRIX) as file, senders_of(port, file, associations, 2 * associations) as senders:
+            send_all(senders)
             found[f"{associations} associations"] = pss_mib(pid)
         for size in sizes_mib:
             rows = size * 2**20 // (2 * MATRIX)
-            with data_set_file(MATRIX, rows) as file, _senders(port, file, 1, 1) as senders:
+            with data_set_file(MATRIX, rows) as file, senders_of(port, file, 1, 1) as senders:
                 found[f"object of {size} MiB"] = _peak_pss(pid, senders)
     return found
 
@@ -90,10 +106,10 @@ def data_set_file(columns: int, rows: int | None = None) -> Iterator[Path]:
 
 def _run(kind: Kind, file: Path, associations: int, images: int) -> tuple[float, float, float]:
     """Images a second, CPU milliseconds an image and PSS in MiB of one run."""
-    with running(kind) as (port, pid), _senders(port, file, associations, images) as senders:
+    with running(kind) as (port, pid), senders_of(port, file, associations, images) as senders:
         before = cpu_seconds(pid)
         start = time.perf_counter()
-        sent = _go(senders)
+        sent = send_all(senders)
         seconds = time.perf_counter() - start
         memory = pss_mib(pid)
         time.sleep(SETTLE_SECONDS)
@@ -101,14 +117,14 @@ def _run(kind: Kind, file: Path, associations: int, images: int) -> tuple[float,
 
 
 @contextlib.contextmanager
-def _senders(port: int, file: Path, associations: int, images: int) -> Iterator[list[subprocess.Popen[str]]]:
+def senders_of(port: int, file: Path, associations: int, images: int, first: int = 0) -> Iterator[list[subprocess.Popen[str]]]:
     """Associated senders that wait for their start."""
     each = max(1, images // associations)
     sop_class, syntax = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
     with contextlib.ExitStack() as stack:
         senders = []
         for index in range(associations):
-            arguments = (str(port), CALLING, CALLED, sop_class, syntax, str(file), str(1 + index * each), str(each))
+            arguments = (str(port), CALLING, CALLED, sop_class, syntax, str(file), str(1 + first + index * each), str(each))
             command = [sys.executable, "-S", str(Path(__file__).with_name("raw_sender.py")), *arguments]
             sender = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
             stack.callback(sender.kill)
@@ -119,7 +135,7 @@ def _senders(port: int, file: Path, associations: int, images: int) -> Iterator[
         yield senders
 
 
-def _go(senders: Sequence[subprocess.Popen[str]]) -> int:
+def send_all(senders: Sequence[subprocess.Popen[str]]) -> int:
     """Let all senders send, and return how many images were answered with success; raises where one was not."""
     for sender in senders:
         _start(sender)

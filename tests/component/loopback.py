@@ -29,6 +29,7 @@ from dicom_io.listener import (
     Store,
     StoreOutcome,
 )
+from dicom_io.pynetdicom_settings import RequestorEntity
 from dicom_io.reference_listener import ReferenceListener
 
 OUR_AE_TITLE = "MEDSAM2D"
@@ -106,7 +107,7 @@ def request_association(
     port: int, contexts: list[PresentationContext], *, calling: str = SCANNER_AE_TITLE, called: str = OUR_AE_TITLE
 ) -> Association:
     """Ask our listener for an association, whatever comes of it."""
-    entity = AE(ae_title=calling)
+    entity = RequestorEntity(ae_title=calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = SECONDS
     return entity.associate("127.0.0.1", port, contexts=contexts, ae_title=called)
 

@@ -303,3 +303,27 @@ def test_the_bytes_of_a_file_arrive_as_they_lie_on_the_disk(tmp_path: Path, kind
     with listening(sink, kind=kind) as port, associated(port, [CT_EXPLICIT]) as association:
         assert association.send_c_store(path).Status == 0x0000
     assert path.read_bytes().endswith(sink.received[0].encoded)
+
+
+def test_a_peer_has_only_so_many_associations_and_the_others_are_served(kind: Kind) -> None:
+    witness = Witness()
+    peers = (*settings().peers, Peer(ae_title="OTHER"))
+    door = DoorSettings(maximum_associations_per_peer=1)
+    with listening(Sink(), witness, kind=kind, door=door, peers=peers) as port, associated(port, [CT_EXPLICIT]):
+        assert request_association(port, [CT_EXPLICIT]).is_rejected
+        assert "its maximum number" in witness.wait_for(AssociationEventKind.REJECTED).reason
+        with associated(port, [CT_EXPLICIT], calling="OTHER") as association:
+            assert association.send_c_store(small_instance()).Status == 0x0000
+
+
+def test_a_full_disk_rejects_associations_until_there_is_room(kind: Kind) -> None:
+    room = [False]
+    listener = kind(settings(), InMemory(Sink()), Witness(), has_space=lambda: room[0])
+    port = listener.start()
+    answer = request_association(port, [CT_EXPLICIT]).acceptor.primitive
+    assert answer is not None
+    assert (answer.result, answer.result_source, answer.diagnostic) == (0x02, 0x03, 0x01)
+    room[0] = True
+    with associated(port, [CT_EXPLICIT]) as association:
+        assert association.send_c_store(small_instance()).Status == 0x0000
+    listener.stop()

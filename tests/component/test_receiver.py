@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from daemon.group_commit import RecordAll
 from daemon.receiver import Receiver
 from daemon.spool import Recording, Spool, SpooledInstance
+from daemon.study_limit import StudyLimit
 from dicom_io.errors import NotDicom
 from dicom_io.listener import AssociationEventKind, ReceivedInstance, StoreCommand, StoreOutcome
 from tests.component.loopback import (
@@ -129,6 +130,36 @@ def test_a_full_disk_answers_out_of_resources_and_leaves_nothing(tmp_path: Path)
         assert association.send_c_store(small_instance()).Status == 0xA700
     assert files_below(tmp_path) == []
     assert book.rows == {}
+
+
+def test_an_instance_beyond_its_limit_is_refused_while_it_comes_and_leaves_nothing(tmp_path: Path) -> None:
+    book, ears = Book(), Ears()
+    spool = Spool(tmp_path, 0, lambda: NOW, maximum_instance_bytes=1 << 19)
+    with listening(Receiver(spool, book.record_instances, ears)) as port, associated(port, [CT_EXPLICIT]) as association:
+        assert association.send_c_store(small_instance(1, PixelData=bytes(1 << 20))).Status == 0xA700
+        assert association.send_c_store(small_instance(2)).Status == 0x0000
+    assert ears.heard == [("OUT_OF_RESOURCES", "InstanceTooLarge"), ("kept", "new")]
+    assert files_below(tmp_path) == [row.path for row in book.rows.values()]
+
+
+def test_an_instance_of_a_study_that_is_full_is_refused_and_a_resend_of_what_is_there_is_not(tmp_path: Path) -> None:
+    size = len(encode(small_instance(1)))
+    book = Book()
+    limit = StudyLimit(size, lambda _study: sum(row.bytes for row in book.rows.values()))
+    sink = Receiver(Spool(tmp_path, 0, lambda: NOW), book.record_instances, vet=limit)
+    assert [sink.receive(received(number)) for number in (1, 2, 1)] == [
+        StoreOutcome.SUCCESS,
+        StoreOutcome.OUT_OF_RESOURCES,
+        StoreOutcome.SUCCESS,
+    ]
+    assert len(files_below(tmp_path)) == 1
+
+
+def test_a_header_longer_than_what_is_in_memory_is_read_from_the_file(tmp_path: Path) -> None:
+    book = Book()
+    sink = receiver(tmp_path, book.record_instances)
+    assert sink.receive(received(1, PatientComments="x" * 10_000, AdditionalPatientHistory="x" * 10_000)) is StoreOutcome.SUCCESS
+    assert [row.series_instance_uid for row in book.rows.values()] == [str(small_instance().SeriesInstanceUID)]
 
 
 def test_a_data_set_that_is_another_object_answers_mismatch_and_one_without_series_cannot_be_understood(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import socket
 import ssl
 import subprocess
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,15 @@ from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from dicom_io.errors import PortUnavailable
+from daemon.commands.check import certificate
+from daemon.config import Config, TlsSection
+from daemon.config import ListenerSettings as ConfiguredListener
+from daemon.errors import ConfigError
+from dicom_io.errors import PortUnavailable, UnusableCertificate
 from dicom_io.listener import AssociationEventKind, DoorSettings, InMemory, Listener, Peer
 from dicom_io.pynetdicom_settings import RequestorEntity
 from dicom_io.reference_listener import ReferenceListener
-from dicom_io.tls import TlsIdentity, TlsSettings, UnusableCertificate, valid_until
+from dicom_io.tls import TlsIdentity, TlsSettings, valid_until
 from tests.component.certificates import Identity, authority, client_context, issued, needs_openssl
 from tests.component.loopback import (
     CT_EXPLICIT,
@@ -193,6 +197,19 @@ def test_the_end_of_a_certificate_is_what_openssl_says(house: House, tmp_path: P
         assert valid_until(identity.certificate).replace(tzinfo=None) == expected
     with pytest.raises(UnusableCertificate, match="in PEM form"):
         valid_until(house.ours.private_key)
+
+
+def test_the_check_warns_before_the_certificate_expires(house: House) -> None:
+    tls = TlsSection(
+        certificate=house.ours.certificate, private_key=house.ours.private_key, trusted_certificates=house.authority.certificate
+    )
+    config = Config(listener=ConfiguredListener(tls=tls))
+    end = valid_until(house.ours.certificate)
+    assert "valid until" in certificate(config, end - timedelta(days=40))
+    with pytest.raises(ConfigError, match=r"expires in 29 days.*renewed certificate"):
+        certificate(config, end - timedelta(days=29, hours=1))
+    with pytest.raises(ConfigError, match="has expired"):
+        certificate(config, end + timedelta(days=1))
 
 
 def test_pynetdicoms_data_path_refuses_tls_rather_than_offer_it_badly(house: House) -> None:
