@@ -181,7 +181,9 @@ def listener_settings(settings: Config) -> ListenerSettings:
 def tls_settings(settings: Config) -> TlsSettings | None:
     """Return the listener's TLS files, None where it listens in the clear."""
     own = settings.listener.tls
-    return own and TlsSettings(
+    if own is None:
+        return None
+    return TlsSettings(
         certificate=own.certificate,
         private_key=own.private_key,
         trusted_certificates=own.trusted_certificates,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Mapping
-from typing import cast
 
 from pydicom.uid import UID
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
@@ -112,7 +111,7 @@ class AssociationRequest:
         accepted = [context for context in contexts if context.result == 0x00]
         answer.presentation_context_definition_results_list = accepted + [context for context in contexts if context.result != 0x00]
         answer.user_information = [*_our_information(maximum_pdu_size), *roles]
-        return cast(bytes, A_ASSOCIATE_AC(answer).encode())
+        return A_ASSOCIATE_AC(answer).encode()
 
 
 def _our_information(

@@ -106,7 +106,7 @@ def main() -> None:
             connection.sendall(stream)
             _kind, answer = read_pdu(connection)
             stored += answer[answer.index(b"\0\0\0\x09\2\0\0\0") + 8 :][:2] == b"\0\0"
-        print(time.perf_counter() - start, stored, flush=True)  # noqa: T201
+        print(time.perf_counter() - start, stored, count, flush=True)  # noqa: T201
         connection.sendall(b"\5\0\0\0\0\4\0\0\0\0")
         read_pdu(connection)
 

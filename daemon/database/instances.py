@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, func, insert, select, update
 
 from daemon.database.book import Book
 from daemon.database.prepared import Prepared
@@ -68,7 +69,9 @@ class InstanceBook(Book):
 HASHES_OF = Prepared(select(INSTANCE.c.sha256).where(INSTANCE.c.sop_instance_uid == bindparam("uid")))
 INSERT_INSTANCE = Prepared(insert(INSTANCE), columns=[column.name for column in INSTANCE.columns if column.name != "id"])
 SERIES_ROW = (SERIES.c.study_instance_uid == bindparam("study")) & (SERIES.c.series_instance_uid == bindparam("series"))
-OPENED = {name: bindparam(f"new_{name}") for name in ("state", "last_arrival", "calling_ae_title", "called_ae_title")}
+OPENED: dict[str, BindParameter[Any]] = {
+    name: bindparam(f"new_{name}") for name in ("state", "last_arrival", "calling_ae_title", "called_ae_title")
+}
 REOPEN_SERIES = Prepared(update(SERIES).where(SERIES_ROW).values(**OPENED))
 INSERT_SERIES = Prepared(insert(SERIES).values(study_instance_uid=bindparam("study"), series_instance_uid=bindparam("series"), **OPENED))
 PROLONG_WAIT = Prepared(

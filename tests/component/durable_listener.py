@@ -39,12 +39,16 @@ class WrongSpool(Spool):
 
     def place(self, finished: FinishedDraft) -> SpooledInstance:
         uid = finished.command.sop_instance_uid
-        spool_module.sync_folder = (lambda _folder: None) if is_mutated(uid, WITHOUT_FOLDER_SYNC) else sync_folder
+        spool_module.sync_folder = _skip if is_mutated(uid, WITHOUT_FOLDER_SYNC) else sync_folder
         instance = super().place(finished)
         if is_mutated(uid, NAMED_BEFORE_FILE_SYNC):
             with instance.path.open("rb") as stream:
                 os.fsync(stream.fileno())
         return instance
+
+
+def _skip(_folder: Path) -> None:
+    """Leave a folder as it is."""
 
 
 def main() -> None:
@@ -54,9 +58,9 @@ def main() -> None:
     late: list[SpooledInstance] = []
     sync = Draft.sync
 
-    def wrong_sync(draft: Draft) -> None:
-        if not any(is_mutated(draft.command.sop_instance_uid, mutation) for mutation in (WITHOUT_FILE_SYNC, NAMED_BEFORE_FILE_SYNC)):
-            sync(draft)
+    def wrong_sync(self: Draft) -> None:
+        if not any(is_mutated(self.command.sop_instance_uid, mutation) for mutation in (WITHOUT_FILE_SYNC, NAMED_BEFORE_FILE_SYNC)):
+            sync(self)
 
     def record_all(instances: Sequence[SpooledInstance]) -> Sequence[Recording]:
         (instance,) = instances
