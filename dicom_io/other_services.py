@@ -144,7 +144,7 @@ def _primitive(message: Message) -> Any:
     """The message as pynetdicom's primitive: a C_ECHO, N_ACTION ... ."""
     context_id = message.context.context_id
     received = P_DATA()
-    received.presentation_data_value_list = [(context_id, b"\3" + message.encoded_command)]
+    received.presentation_data_value_list.append((context_id, b"\3" + message.encoded_command))
     if message.command.has_data_set:
         received.presentation_data_value_list.append((context_id, b"\2" + message.encoded_data_set))
     whole = DIMSEMessage()

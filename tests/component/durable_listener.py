@@ -39,7 +39,7 @@ class WrongSpool(Spool):
 
     def place(self, finished: FinishedDraft) -> SpooledInstance:
         uid = finished.command.sop_instance_uid
-        spool_module.sync_folder = _skip if is_mutated(uid, WITHOUT_FOLDER_SYNC) else sync_folder
+        spool_module.sync_folder = _skip if is_mutated(uid, WITHOUT_FOLDER_SYNC) else sync_folder  # type: ignore[assignment]
         instance = super().place(finished)
         if is_mutated(uid, NAMED_BEFORE_FILE_SYNC):
             with instance.path.open("rb") as stream:
