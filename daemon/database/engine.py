@@ -108,7 +108,7 @@ def _open_engine(url: str, busy_seconds: float) -> Engine:
     if not parsed.database or parsed.database == ":memory:":
         raise ConfigError(f"store.url: expected a file, since several processes share the store, got {url!r}")
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": busy_seconds})
+    engine = create_engine(parsed, connect_args={"timeout": busy_seconds}, pool_reset_on_return=None)  # `begin` always ends it
     _speak_sqlite(engine, busy_seconds)
     return engine
 

@@ -24,7 +24,7 @@ class OwnResultBook(Book):
         """
         with self.database.writing() as connection:
             known = connection.scalars(select(INSTANCE.c.sha256).where(INSTANCE.c.sop_instance_uid == instance.sop_instance_uid)).all()
-            recording = judge(instance.sha256, known)
+            recording = judge(instance.sha256, set(known))
             if recording is not Recording.DUPLICATE:
                 insert_instance(connection, instance, recording)
             if recording is Recording.NEW:
