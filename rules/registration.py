@@ -28,8 +28,12 @@ LEAST_OVERLAP = 0.5
 SAMPLED_SHARE = 0.25
 SEED = 4711
 HISTOGRAM_BINS = 32
-CONTROL_SPACING_MM = 40.0
-"""Between the control points of the B-spline: bends of organs, not of vessels."""
+CONTROL_SPACING_MM = 100.0
+"""Between the control points of the B-spline's first level; the second halves it: bends of organs, not of vessels."""
+
+
+FIELD_RIM = 2
+"""Voxels of the thinned grid that displacements are carried on beyond it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,7 @@ class Alignment:
 
 def align(fixed: Volume, moving: Volume, *, deformable: bool = True) -> Alignment:
     """Return the map under which `moving` looks most like `fixed`."""
-    fixed_image, moving_image = _thinned(fixed), _thinned(moving)
+    fixed_image, moving_image = thinned(fixed), thinned(moving)
     start = _best_shift(fixed_image, moving_image)
     rigid, _ = _optimised(fixed_image, moving_image, sitk.Euler3DTransform(start), (4, 2), learning_rate=2.0)
     affine_start = sitk.AffineTransform(3)
@@ -65,6 +69,14 @@ def carry_mask(mask: Mask, moving: Volume, fixed: Volume, alignment: Alignment) 
     return np.asarray(sitk.GetArrayFromImage(carried) >= 0.5, np.bool_)
 
 
+def thinned(volume: Volume) -> Any:
+    """Return the volume as an image of about `GRID_MM` spacing, its grey levels cut at the 1st and 99th percentile."""
+    low, high = np.percentile(volume.voxels[:: max(1, volume.voxels.shape[0] // 32), ::4, ::4], (1.0, 99.0))
+    image = _placed(sitk.GetImageFromArray(np.clip(volume.voxels, low, high).astype(np.float32)), volume)
+    factors = [max(1, round(GRID_MM / step)) for step in image.GetSpacing()]
+    return sitk.BinShrink(image, factors) if max(factors) > 1 else image
+
+
 def _optimised(fixed: Any, moving: Any, start: Any, shrinks: tuple[int, ...], learning_rate: float) -> tuple[Any, float]:
     method = _method(shrinks)
     method.SetOptimizerAsRegularStepGradientDescent(
@@ -77,15 +89,37 @@ def _optimised(fixed: Any, moving: Any, start: Any, shrinks: tuple[int, ...], le
 
 
 def _bent(fixed: Any, moving: Any, affine: Any) -> tuple[Any, float]:
-    extent = [size * step for size, step in zip(fixed.GetSize(), fixed.GetSpacing(), strict=True)]
-    mesh = [max(1, round(length / CONTROL_SPACING_MM)) for length in extent]
-    spline = sitk.BSplineTransformInitializer(fixed, mesh)
-    method = _method((2,))
+    domain = _widened_grid(fixed, 1)
+    extent = [size * step for size, step in zip(domain.GetSize(), domain.GetSpacing(), strict=True)]
+    spline = sitk.BSplineTransformInitializer(domain, [max(1, round(length / CONTROL_SPACING_MM)) for length in extent])
+    method = _method((4, 2))
     method.SetMovingInitialTransform(affine)
-    method.SetInitialTransform(spline, inPlace=True)
+    # Coarse bends first: fine ones alone end in folds where the start is centimetres off.
+    method.SetInitialTransformAsBSpline(spline, inPlace=True, scaleFactors=[1, 2])
     method.SetOptimizerAsLBFGS2(numberOfIterations=30, solutionAccuracy=1e-3, deltaConvergenceTolerance=1e-4)
     method.Execute(fixed, moving)
-    return sitk.CompositeTransform([affine, spline]), -float(method.GetMetricValue())
+    return _as_field(sitk.CompositeTransform([affine, spline]), fixed), -float(method.GetMetricValue())
+
+
+def _as_field(transform: Any, fixed: Any) -> Any:
+    """Return a transform as displacements on the grid of `fixed`: a spline costs seconds each time a whole volume asks it."""
+    grid = (fixed.GetSize(), fixed.GetOrigin(), fixed.GetSpacing(), fixed.GetDirection())
+    moves = sitk.GetArrayFromImage(sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat64, *grid))
+    # A volume's voxels reach beyond the centres of the thinned grid, where a field would know of no displacement.
+    field = sitk.GetImageFromArray(np.pad(moves, [(FIELD_RIM, FIELD_RIM)] * 3 + [(0, 0)], mode="edge"), isVector=True)
+    wide = _widened_grid(fixed, FIELD_RIM)
+    for name in ("Origin", "Spacing", "Direction"):
+        getattr(field, f"Set{name}")(getattr(wide, f"Get{name}")())
+    return sitk.DisplacementFieldTransform(field)
+
+
+def _widened_grid(image: Any, rim: int) -> Any:
+    """Return an empty image of the same voxels with `rim` more on every side."""
+    grid = sitk.Image([size + 2 * rim for size in image.GetSize()], sitk.sitkUInt8)
+    grid.SetSpacing(image.GetSpacing())
+    grid.SetDirection(image.GetDirection())
+    grid.SetOrigin(image.TransformIndexToPhysicalPoint([-rim] * 3))
+    return grid
 
 
 def _method(shrinks: tuple[int, ...]) -> Any:
@@ -127,11 +161,11 @@ def _correlation_peak(fixed: NDArray[np.float64], moving: NDArray[np.float64]) -
     shape = [2 * size for size in fixed.shape]
     inside_f, inside_m = np.isfinite(fixed), np.isfinite(moving)
     f, m = np.where(inside_f, fixed, 0.0), np.where(inside_m, moving, 0.0)
-    transform = [np.fft.rfftn(a, shape) for a in (inside_f.astype(np.float64), f, f * f, inside_m.astype(np.float64), m, m * m)]
+    transform = [np.fft.rfftn(a, shape, axes=(0, 1, 2)) for a in (inside_f.astype(np.float64), f, f * f, inside_m.astype(np.float64), m, m * m)]
     one_f, sum_f, square_f, one_m, sum_m, square_m = transform
 
     def overlap(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> NDArray[np.float64]:
-        return np.fft.irfftn(np.conj(a) * b, shape)
+        return np.fft.irfftn(np.conj(a) * b, shape, axes=(0, 1, 2))
 
     count = np.maximum(overlap(one_f, one_m), 1.0)
     mean_f, mean_m = overlap(sum_f, one_m) / count, overlap(one_f, sum_m) / count
@@ -158,14 +192,6 @@ def _coarse_grid(image: Any) -> Any:
 def _middle(image: Any) -> tuple[float, float, float]:
     middle: tuple[float, float, float] = image.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in image.GetSize()])
     return middle
-
-
-def _thinned(volume: Volume) -> Any:
-    """Return the volume as an image of about `GRID_MM` spacing, its grey levels cut at the 1st and 99th percentile."""
-    low, high = np.percentile(volume.voxels[:: max(1, volume.voxels.shape[0] // 32), ::4, ::4], (1.0, 99.0))
-    image = _placed(sitk.GetImageFromArray(np.clip(volume.voxels, low, high).astype(np.float32)), volume)
-    factors = [max(1, round(GRID_MM / step)) for step in image.GetSpacing()]
-    return sitk.BinShrink(image, factors) if max(factors) > 1 else image
 
 
 def _placed(image: Any, volume: Volume) -> Any:
