@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from dicom_io.geometry import kji_to_lps
 from dicom_io.volume import Volume
 from rules.registration import Alignment, carry_mask, thinned
 from rules.voxel_regions import Mask
@@ -52,15 +53,17 @@ def find_again(mask: Mask, moving: Volume, fixed: Volume, alignment: Alignment) 
 
 def _block_around(mask: Mask, fixed: Volume, image: Any) -> tuple[slice, slice, slice]:
     """Return where the thinned image shows a region of the volume with its rim, (k, j, i)."""
-    factors = [max(1, round(step / own)) for step, own in zip(image.GetSpacing()[::-1], fixed.spacing_mm, strict=True)]
-    rims = [int(np.ceil(RIM_MM / step)) for step in image.GetSpacing()[::-1]]
-    along = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) // factor for axis, factor in enumerate(factors)]
-    sizes = image.GetSize()[::-1]
-    spans = [
-        slice(max(0, min(int(at[0]), size - 1) - rim), min(size, int(at[-1]) + rim + 1))
-        for at, rim, size in zip(along, rims, sizes, strict=True)
-    ]
-    return spans[0], spans[1], spans[2]
+    along = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    corners = itertools.product(*((int(at[0]), int(at[-1])) for at in along))
+    points = kji_to_lps(fixed.affine, np.array(list(corners), np.float64))
+    kji = np.array([image.TransformPhysicalPointToContinuousIndex(point.tolist())[::-1] for point in points])
+    rim = RIM_MM / np.array(image.GetSpacing()[::-1])
+    sizes = np.array(image.GetSize()[::-1])
+    # At least one voxel: a region on a volume's edge may lie beyond the last centre of the thinned grid.
+    first = np.clip(np.floor(kji.min(axis=0) - rim), 0, sizes - 1).astype(int)
+    last = np.clip(np.ceil(kji.max(axis=0) + rim), 0, sizes - 1).astype(int)
+    k, j, i = (slice(int(low), int(high) + 1) for low, high in zip(first, last, strict=True))
+    return k, j, i
 
 
 def _best_shift(

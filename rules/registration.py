@@ -7,6 +7,8 @@ seeded samples make a rerun give the same map.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +34,8 @@ CONTROL_SPACING_MM = 100.0
 """Between the control points of the B-spline's first level; the second halves it: bends of organs, not of vessels."""
 
 
-FIELD_RIM = 2
-"""Voxels of the thinned grid that displacements are carried on beyond it."""
+FIELD_RIM = 4
+"""Voxels of the thinned grid that displacements are carried on beyond it: half a thick slice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +49,32 @@ class Alignment:
 
 def align(fixed: Volume, moving: Volume, *, deformable: bool = True) -> Alignment:
     """Return the map under which `moving` looks most like `fixed`."""
-    fixed_image, moving_image = thinned(fixed), thinned(moving)
-    start = _best_shift(fixed_image, moving_image)
-    rigid, _ = _optimised(fixed_image, moving_image, sitk.Euler3DTransform(start), (4, 2), learning_rate=2.0)
+    with _one_thread():
+        return _aligned(thinned(fixed), thinned(moving), deformable=deformable)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums of several threads round differently from run to run, and workers share the machine."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def _aligned(fixed: Any, moving: Any, *, deformable: bool) -> Alignment:
+    start = _best_shift(fixed, moving)
+    rigid, _ = _optimised(fixed, moving, sitk.Euler3DTransform(start), (4,), learning_rate=2.0)
     affine_start = sitk.AffineTransform(3)
     affine_start.SetMatrix(rigid.GetMatrix())
     affine_start.SetTranslation(rigid.GetTranslation())
     affine_start.SetCenter(rigid.GetCenter())
-    affine, similarity = _optimised(fixed_image, moving_image, affine_start, (4, 2), learning_rate=1.0)
+    affine, similarity = _optimised(fixed, moving, affine_start, (4, 2), learning_rate=1.0)
     if not deformable:
         return Alignment(transform=affine, similarity=similarity)
-    bent, similarity = _bent(fixed_image, moving_image, affine)
+    bent, similarity = _bent(fixed, moving, affine)
     return Alignment(transform=bent, similarity=similarity)
 
 
@@ -70,17 +87,22 @@ def carry_mask(mask: Mask, moving: Volume, fixed: Volume, alignment: Alignment) 
 
 
 def thinned(volume: Volume) -> Any:
-    """Return the volume as an image of about `GRID_MM` spacing, its grey levels cut at the 1st and 99th percentile."""
+    """Return the volume as an image of cubes of `GRID_MM`, its grey levels cut at the 1st and 99th percentile.
+
+    Thick slices are interpolated, so that coarser levels of the search thin all axes alike.
+    """
     low, high = np.percentile(volume.voxels[:: max(1, volume.voxels.shape[0] // 32), ::4, ::4], (1.0, 99.0))
     image = _placed(sitk.GetImageFromArray(np.clip(volume.voxels, low, high).astype(np.float32)), volume)
-    factors = [max(1, round(GRID_MM / step)) for step in image.GetSpacing()]
-    return sitk.BinShrink(image, factors) if max(factors) > 1 else image
+    # Averages first: picking single voxels out of a fine grid would keep their noise.
+    factors = [max(1, int(GRID_MM / step)) for step in image.GetSpacing()]
+    averaged = sitk.BinShrink(image, factors) if max(factors) > 1 else image
+    return sitk.Resample(averaged, _cubes(averaged, GRID_MM), sitk.Transform(), sitk.sitkLinear, float(low), sitk.sitkFloat32)
 
 
 def _optimised(fixed: Any, moving: Any, start: Any, shrinks: tuple[int, ...], learning_rate: float) -> tuple[Any, float]:
     method = _method(shrinks)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=learning_rate, minStep=1e-3, numberOfIterations=120, gradientMagnitudeTolerance=1e-5
+        learningRate=learning_rate, minStep=1e-2, numberOfIterations=100, gradientMagnitudeTolerance=1e-5
     )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(start, inPlace=True)
@@ -96,7 +118,7 @@ def _bent(fixed: Any, moving: Any, affine: Any) -> tuple[Any, float]:
     method.SetMovingInitialTransform(affine)
     # Coarse bends first: fine ones alone end in folds where the start is centimetres off.
     method.SetInitialTransformAsBSpline(spline, inPlace=True, scaleFactors=[1, 2])
-    method.SetOptimizerAsLBFGS2(numberOfIterations=30, solutionAccuracy=1e-3, deltaConvergenceTolerance=1e-4)
+    method.SetOptimizerAsLBFGS2(numberOfIterations=30, solutionAccuracy=1e-4)
     method.Execute(fixed, moving)
     return _as_field(sitk.CompositeTransform([affine, spline]), fixed), -float(method.GetMetricValue())
 
@@ -124,7 +146,6 @@ def _widened_grid(image: Any, rim: int) -> Any:
 
 def _method(shrinks: tuple[int, ...]) -> Any:
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=HISTOGRAM_BINS)
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(SAMPLED_SHARE, SEED)
@@ -141,7 +162,7 @@ def _best_shift(fixed: Any, moving: Any) -> Any:
     Volumes of one body part begin and end anywhere: where the middles meet says little. Every shift that lets enough of the
     smaller one overlap is tried, by Fourier transforms (Padfield 2012, masked normalised cross-correlation).
     """
-    grid = _coarse_grid(fixed)
+    grid = _cubes(fixed, COARSE_MM)
     shifted = sitk.TranslationTransform(3, (np.array(_middle(moving)) - np.array(_middle(fixed))).tolist())
     levels = [
         np.asarray(sitk.GetArrayFromImage(sitk.Resample(image, grid, place, sitk.sitkLinear, np.nan)), np.float64)
@@ -161,7 +182,9 @@ def _correlation_peak(fixed: NDArray[np.float64], moving: NDArray[np.float64]) -
     shape = [2 * size for size in fixed.shape]
     inside_f, inside_m = np.isfinite(fixed), np.isfinite(moving)
     f, m = np.where(inside_f, fixed, 0.0), np.where(inside_m, moving, 0.0)
-    transform = [np.fft.rfftn(a, shape, axes=(0, 1, 2)) for a in (inside_f.astype(np.float64), f, f * f, inside_m.astype(np.float64), m, m * m)]
+    transform = [
+        np.fft.rfftn(a, shape, axes=(0, 1, 2)) for a in (inside_f.astype(np.float64), f, f * f, inside_m.astype(np.float64), m, m * m)
+    ]
     one_f, sum_f, square_f, one_m, sum_m, square_m = transform
 
     def overlap(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> NDArray[np.float64]:
@@ -178,13 +201,13 @@ def _correlation_peak(fixed: NDArray[np.float64], moving: NDArray[np.float64]) -
     return tuple(int(at) if at < size else int(at) - 2 * size for at, size in zip(peak, fixed.shape, strict=True))  # type: ignore[return-value]
 
 
-def _coarse_grid(image: Any) -> Any:
-    """Return an empty image of `COARSE_MM` voxels around the same middle, as long on every side as the image."""
-    size = [max(2, round(count * step / COARSE_MM)) for count, step in zip(image.GetSize(), image.GetSpacing(), strict=True)]
+def _cubes(image: Any, step_mm: float) -> Any:
+    """Return an empty image of cubes around the same middle; it reaches as far as the centres of the image's outer voxels do."""
+    size = [max(2, int((count - 1) * step / step_mm) + 1) for count, step in zip(image.GetSize(), image.GetSpacing(), strict=True)]
     grid = sitk.Image(size, sitk.sitkUInt8)
-    grid.SetSpacing([COARSE_MM] * 3)
+    grid.SetSpacing([step_mm] * 3)
     grid.SetDirection(image.GetDirection())
-    half = (np.array(size) - 1) / 2 * COARSE_MM
+    half = (np.array(size) - 1) / 2 * step_mm
     grid.SetOrigin((np.array(_middle(image)) - np.array(image.GetDirection()).reshape(3, 3) @ half).tolist())
     return grid
 
