@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from daemon.errors import ConfigError
-from rules.atlas import Atlas, InvalidAtlas, read_atlas
-from rules.errors import Fault
+from rules.atlas import Atlas, read_atlas
+from rules.errors import Fault, InvalidAtlas
 from rules.match import Plan
 from rules.prompts.atlas import AtlasRecipe
 from rules.rule import Rule, RuleSet

@@ -18,8 +18,7 @@ from typing import ClassVar
 
 from dicom_io.errors import DicomError, PeerError, PortUnavailable, RejectedInput, UnusableCertificate
 from model.errors import CheckpointError
-from rules.atlas import InvalidAtlas
-from rules.errors import ConfigFaults
+from rules.errors import ConfigFaults, InvalidAtlas
 
 
 class Fault(enum.Enum):

@@ -12,24 +12,19 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_io.codes import Code
 from dicom_io.volume import SourceFrame, Volume
+from rules.errors import InvalidAtlas
 from rules.voxel_regions import Mask
 
 FORMAT = "medsam2d-atlas-1"
 MOST_VOXELS = 2**28
 """A file that promises more is damaged or hostile: 1 GiB of float32."""
-
-
-class InvalidAtlas(Exception):
-    """A file that is no atlas, or what cannot become one."""
-
-    code: ClassVar[str] = "invalid-atlas"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +91,7 @@ def write_atlas(path: Path, atlas: Atlas) -> None:
 def read_atlas(path: Path) -> Atlas:
     """Read an atlas from a file. Raises InvalidAtlas with what was expected."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             about = json.loads(str(archive["about"]))
             if not isinstance(about, dict) or about.get("format") != FORMAT:
                 raise InvalidAtlas(f"{path.name}: expected the format {FORMAT}; build it with `medsam2d atlas build`")

@@ -66,7 +66,7 @@ def _one_thread() -> Iterator[None]:
 
 def _aligned(fixed: Any, moving: Any, *, deformable: bool) -> Alignment:
     start = _best_shift(fixed, moving)
-    rigid, _ = _optimised(fixed, moving, sitk.Euler3DTransform(start), (4,), learning_rate=2.0)
+    rigid, _ = _optimised(fixed, moving, sitk.Euler3DTransform(start), (4, 2), learning_rate=2.0)
     affine_start = sitk.AffineTransform(3)
     affine_start.SetMatrix(rigid.GetMatrix())
     affine_start.SetTranslation(rigid.GetTranslation())
@@ -102,7 +102,7 @@ def thinned(volume: Volume) -> Any:
 def _optimised(fixed: Any, moving: Any, start: Any, shrinks: tuple[int, ...], learning_rate: float) -> tuple[Any, float]:
     method = _method(shrinks)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=learning_rate, minStep=1e-2, numberOfIterations=100, gradientMagnitudeTolerance=1e-5
+        learningRate=learning_rate, minStep=1e-3, numberOfIterations=120, gradientMagnitudeTolerance=1e-5
     )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(start, inPlace=True)
