@@ -9,11 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from daemon.arrivals import complete_quiet_series
-<<<<<<< HEAD
-from daemon.atna import AuditSource
-=======
 from daemon.atlases import atlas_faults
->>>>>>> af58c50 (Read priors and atlases for the rules that ask for them)
+from daemon.atna import AuditSource
 from daemon.audit import Audit
 from daemon.audit_forwarding import Forwarder, patients_in
 from daemon.audit_observers import AssociationAudit, DeliveryAudit, ReceiptAudit

@@ -74,7 +74,8 @@ def _best_shift(
     """
     patch = fixed[block].astype(np.float64)
     reach = [int(SEARCH_MM / step) for step in spacing]
-    shifts = sorted(itertools.product(*(range(-most, most + 1) for most in reach)), key=lambda shift: sum(step * step for step in shift))
+    along_k, along_j, along_i = (range(-most, most + 1) for most in reach)
+    shifts = sorted(itertools.product(along_k, along_j, along_i), key=lambda shift: sum(step * step for step in shift))
     padded = np.pad(warped, [(most, most) for most in reach], constant_values=np.nan)
     best, best_likeness = (0, 0, 0), -1.0
     for shift in shifts:

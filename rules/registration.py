@@ -38,6 +38,14 @@ FIELD_RIM = 4
 """Voxels of the thinned grid that displacements are carried on beyond it: half a thick slice."""
 
 
+LEAST_CUBES = 16
+"""Along every side of a thinned volume: the coarsest level of the search then still has four."""
+
+
+class NotAlignable(Exception):
+    """No map lays one volume upon the other."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Alignment:
     """A map from the patient millimetres of `fixed` to those of `moving`, and how alike the grey levels are under it."""
@@ -48,9 +56,20 @@ class Alignment:
 
 
 def align(fixed: Volume, moving: Volume, *, deformable: bool = True) -> Alignment:
-    """Return the map under which `moving` looks most like `fixed`."""
+    """Return the map under which `moving` looks most like `fixed`.
+
+    Raises NotAlignable where there is none: a volume of a few centimetres, or of one grey level.
+    """
     with _one_thread():
-        return _aligned(thinned(fixed), thinned(moving), deformable=deformable)
+        fixed_image, moving_image = thinned(fixed), thinned(moving)
+        for image in (fixed_image, moving_image):
+            if min(image.GetSize()) < LEAST_CUBES:
+                sides = " x ".join(f"{size * GRID_MM:g}" for size in reversed(image.GetSize()))
+                raise NotAlignable(f"expected volumes of at least {LEAST_CUBES * GRID_MM:g} mm on every side, got one of {sides} mm")
+        try:
+            return _aligned(fixed_image, moving_image, deformable=deformable)
+        except RuntimeError as error:
+            raise NotAlignable("the volumes have too little in common to be laid upon each other") from error
 
 
 @contextmanager

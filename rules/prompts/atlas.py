@@ -12,7 +12,7 @@ in the same modality.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -21,10 +21,11 @@ from pydantic import Field, model_validator
 from dicom_io.codes import Code
 from dicom_io.volume import Volume
 from rules.atlas import Atlas
+from rules.prompts.aligned import Alignments, aligned
 from rules.prompts.key_slice import KeySlices
 from rules.prompts.outcome import Found, NoneFound
 from rules.prompts.region import PromptForm, object_of_region
-from rules.registration import Alignment, align, carry_mask
+from rules.registration import carry_mask
 from rules.scalars import Flag, Number, Section, Text
 from rules.voxel_regions import Mask, largest_component, widened
 
@@ -53,12 +54,10 @@ class AtlasRecipe(Section):
         return self
 
 
-def find_by_atlas(
-    recipe: AtlasRecipe, type_: Code, volume: Volume, atlases: Mapping[str, Atlas], alignments: MutableMapping[int, Alignment]
-) -> Found:
+def find_by_atlas(recipe: AtlasRecipe, type_: Code, volume: Volume, atlases: Mapping[str, Atlas], alignments: Alignments) -> Found:
     """Return the structure's object, or why there is none; `atlases` holds those that the recipe names.
 
-    `alignments` keeps the map from each atlas, by the `id` of its volume, for the other targets of the series.
+    `alignments` keeps the map from each atlas for the other targets of the series.
     """
     carried: list[Mask] = []
     for name in recipe.files:
@@ -67,9 +66,10 @@ def find_by_atlas(
         if structure is None:
             known = ", ".join(one.label for one in atlas.structures)
             return NoneFound(reason=f"atlas {atlas.name} has no such structure; it has {known}")
-        if id(atlas.volume) not in alignments:
-            alignments[id(atlas.volume)] = align(volume, atlas.volume, deformable=recipe.deformable)
-        carried.append(carry_mask(structure.mask, atlas.volume, volume, alignments[id(atlas.volume)]))
+        alignment = aligned(volume, atlas.volume, alignments, deformable=recipe.deformable)
+        if isinstance(alignment, NoneFound):
+            return alignment
+        carried.append(carry_mask(structure.mask, atlas.volume, volume, alignment))
     most = majority(carried)
     if not most.any():
         return NoneFound(reason="the structure lies outside of this volume by what most atlases say")
@@ -88,4 +88,9 @@ def majority(masks: list[Mask]) -> Mask:
 
 def agreement(masks: list[Mask], most: Mask) -> float:
     """Return the median Dice of the masks with what most of them say, 0 to 1."""
-    return float(np.median([2 * np.count_nonzero(mask & most) / max(1, np.count_nonzero(mask) + np.count_nonzero(most)) for mask in masks]))
+    return float(np.median([_dice(mask, most) for mask in masks]))
+
+
+def _dice(a: Mask, b: Mask) -> float:
+    both = np.count_nonzero(a) + np.count_nonzero(b)
+    return 2.0 * np.count_nonzero(a & b) / both if both else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from dicom_io.volume import Volume
 from model.prompt import BoxPrompt, Prompt
 from rules.atlas import Atlas
 from rules.match import Plan
+from rules.prompts.aligned import Alignments
 from rules.prompts.annotation import AnnotationRecipe, find_annotated
 from rules.prompts.atlas import AtlasRecipe, find_by_atlas
 from rules.prompts.body import BodyRecipe, find_landmark
@@ -21,7 +22,6 @@ from rules.prompts.outcome import Found, FoundObject, NoneFound, PromptOrigin
 from rules.prompts.prior import Prior, PriorRecipe, find_priors
 from rules.prompts.relative import RelativeRecipe, find_relative
 from rules.prompts.threshold import ThresholdRecipe, find_boxes
-from rules.registration import Alignment
 from rules.rule import Target
 
 
@@ -38,8 +38,8 @@ class PromptContext:
     """By the name that a recipe gives its file."""
     found: Mapping[str, Found] = field(default_factory=dict)
     """What the targets before this one were found by, by label."""
-    alignments: MutableMapping[int, Alignment] = field(default_factory=dict)
-    """Maps from other volumes to this one by the `id` of the other: several targets share one registration."""
+    alignments: Alignments = field(default_factory=dict)
+    """Maps from other volumes to this one: several targets share one registration."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ object is still there is for the model and the quality limits to say: the prompt
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Literal
@@ -24,10 +24,10 @@ from dicom_io.codes import Code
 from dicom_io.volume import Volume
 from rules.find_again import find_again
 from rules.pattern import Pattern, compile_pattern, matches
+from rules.prompts.aligned import Alignments, aligned
 from rules.prompts.key_slice import KeySlices
 from rules.prompts.outcome import Found, FoundObject, NoneFound, PromptOrigin
 from rules.prompts.region import PromptForm, object_of_region
-from rules.registration import Alignment, align
 from rules.scalars import Flag, Integer, Number, Section
 from rules.voxel_regions import Mask, widened
 
@@ -68,12 +68,10 @@ class Prior:
     origin: PromptOrigin
 
 
-def find_priors(
-    recipe: PriorRecipe, type_: Code, volume: Volume, priors: Sequence[Prior], alignments: MutableMapping[int, Alignment]
-) -> Found:
+def find_priors(recipe: PriorRecipe, type_: Code, volume: Volume, priors: Sequence[Prior], alignments: Alignments) -> Found:
     """Return one object a segment of the newest study, or why there is none (without any free text).
 
-    `alignments` keeps the map from each earlier volume, by the `id` of that volume, for the other targets of the series.
+    `alignments` keeps the map from each earlier volume for the other targets of the series.
     """
     failed = Counter(_reason_against(recipe, type_, prior) for prior in priors)
     fitting = [prior for prior in priors if not _reason_against(recipe, type_, prior)]
@@ -84,7 +82,7 @@ def find_priors(
     chosen = _each_once([prior for prior in fitting if prior.study_date == newest])
     if len(chosen) > recipe.maximum_objects:
         return NoneFound(reason=f"expected at most {recipe.maximum_objects} earlier segments, got {len(chosen)}; raise maximum_objects")
-    found = [_again(recipe, volume, prior, _alignment(recipe, volume, prior, alignments)) for prior in chosen]
+    found = [_again(recipe, volume, prior, alignments) for prior in chosen]
     objects = tuple(one for one in found if isinstance(one, FoundObject))
     return objects or next(one for one in found if isinstance(one, NoneFound))
 
@@ -110,13 +108,10 @@ def _each_once(priors: Sequence[Prior]) -> list[Prior]:
     return list(kept.values())
 
 
-def _alignment(recipe: PriorRecipe, volume: Volume, prior: Prior, alignments: MutableMapping[int, Alignment]) -> Alignment:
-    if id(prior.volume) not in alignments:
-        alignments[id(prior.volume)] = align(volume, prior.volume, deformable=recipe.deformable)
-    return alignments[id(prior.volume)]
-
-
-def _again(recipe: PriorRecipe, volume: Volume, prior: Prior, alignment: Alignment) -> FoundObject | NoneFound:
+def _again(recipe: PriorRecipe, volume: Volume, prior: Prior, alignments: Alignments) -> FoundObject | NoneFound:
+    alignment = aligned(volume, prior.volume, alignments, deformable=recipe.deformable)
+    if isinstance(alignment, NoneFound):
+        return alignment
     carried = find_again(prior.mask, prior.volume, volume, alignment)
     if not carried.mask.any():
         return NoneFound(reason="the earlier segment lies outside of this volume")

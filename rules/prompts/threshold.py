@@ -79,7 +79,7 @@ def find_boxes(recipe: ThresholdRecipe, volume: Volume) -> Found:
     if not mask.any():
         return NoneFound(reason=f"no voxel from {_bound(recipe.low)} to {_bound(recipe.high)}{_place(recipe)}")
     labels = component_labels(mask) if recipe.share_of_peak is None else peak_regions(volume.voxels, mask, recipe.share_of_peak)
-    fitting = _fitting(recipe, np.bincount(labels.ravel()) * voxel_volume_mm3(volume.affine) / 1000.0)
+    fitting = _fitting(recipe, np.bincount(labels.ravel()).astype(np.float64) * voxel_volume_mm3(volume.affine) / 1000.0)
     if not fitting:
         volumes = f"from {recipe.minimum_volume_ml:g} to {_bound(recipe.maximum_volume_ml)} ml"
         return NoneFound(reason=f"no region from {_bound(recipe.low)} to {_bound(recipe.high)}{_place(recipe)} has a volume {volumes}")

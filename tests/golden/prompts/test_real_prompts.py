@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
-from daemon.commands.atlas import build
 from dicom_io.annotations.collect import read_annotations
 from dicom_io.annotations.placement import masks_on
 from dicom_io.series import find_instances, read_series
 from dicom_io.volume import Volume
 from dicom_io.volume_reader import read_volume
 from model.prompt import BoxPrompt
-from rules.atlas import atlas_volume, read_atlas
+from rules.atlas import atlas_volume
 from rules.prompts.generate import GeneratedPrompts, PromptContext, generate
 from tests.unit.rules.examples import plan, target
 
 Mask = NDArray[np.bool_]
 
 
-def prompted(volume: Volume, recipe: dict[str, object], **context: Any) -> GeneratedPrompts:
+def prompted(volume: Volume, recipe: Mapping[str, object], **context: Any) -> GeneratedPrompts:
     return generate(plan(target(label="Part", prompt=recipe)), PromptContext(volume=volume, **context))
 
 

@@ -12,6 +12,7 @@ from dicom_io.codes import Code
 from model.prompt import BoxPrompt
 from rules.atlas import Atlas, Structure, read_atlas, write_atlas
 from rules.errors import InvalidAtlas
+from rules.prompts.aligned import Alignments
 from rules.prompts.atlas import agreement, majority
 from rules.prompts.generate import GeneratedPrompts, PromptContext, generate
 from rules.registration import Alignment, sitk
@@ -25,12 +26,12 @@ def atlas(name: str = "abdomen", *, labels: tuple[str, ...] = ("liver", "spleen"
     return Atlas(name=name, volume=then().volume, structures=structures, modality="CT", source="made up", licence="none needed")
 
 
-def prompted(*atlases: Atlas, alignments: dict[int, Alignment] | None = None, **recipe: object) -> GeneratedPrompts:
+def prompted(*atlases: Atlas, alignments: Alignments | None = None, **recipe: object) -> GeneratedPrompts:
     names = [f"{one.name}.npz" for one in atlases]
     context = PromptContext(
         volume=now().volume,
         atlases=dict(zip(names, atlases, strict=True)),
-        alignments=alignments or {id(then().volume): bent()},
+        alignments=alignments or {(id(then().volume), True): bent()},
     )
     return generate(plan(target(prompt={"kind": "atlas", "files": names, **recipe})), context)
 
@@ -64,11 +65,11 @@ def test_atlases_that_disagree_give_none() -> None:
     """The same atlas three times, two of them under maps that are wrong in different ways."""
     copies = [replace(atlas(f"copy-{number}"), volume=replace(then().volume)) for number in range(3)]
     wrong = [Alignment(transform=sitk.TranslationTransform(3, move), similarity=0.0) for move in ((0.0, 90.0, 0.0), (0.0, -90.0, 0.0))]
-    maps = {id(one.volume): alignment for one, alignment in zip(copies, (bent(), *wrong), strict=True)}
+    maps: Alignments = {(id(one.volume), True): alignment for one, alignment in zip(copies, (bent(), *wrong), strict=True)}
     found = prompted(*copies, alignments=maps)
     assert found.objects == ()
     assert found.missing[0].reason.startswith(("the atlases disagree", "the structure lies outside"))
-    assert len(prompted(*copies, alignments={id(one.volume): bent() for one in copies}).objects) == 1
+    assert len(prompted(*copies, alignments={(id(one.volume), True): bent() for one in copies}).objects) == 1
 
 
 def test_the_majority_is_what_at_least_half_say_and_agreement_is_the_median_dice_with_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from dicom_io.codes import Code
 from dicom_io.volume import Volume
 from model.prompt import BoxPrompt, MaskPrompt
+from rules.prompts.aligned import Alignments
 from rules.prompts.generate import GeneratedPrompts, PromptContext, generate
 from rules.prompts.outcome import PromptOrigin
 from rules.prompts.prior import Prior
@@ -39,7 +41,7 @@ def prior(name: str = "lesion", **settings: object) -> Prior:
 
 def followed(*priors: Prior, image: Volume | None = None, **recipe: object) -> GeneratedPrompts:
     lesion = target(label="Lesion", type=vars(LESION), prompt={"kind": "prior", **recipe})
-    alignments = {id(then().volume): bent()} if image is None else {}
+    alignments: Alignments = {(id(then().volume), True): bent()} if image is None else {}
     return generate(plan(lesion), PromptContext(volume=image or now().volume, priors=priors, alignments=alignments))
 
 
@@ -88,7 +90,7 @@ def test_only_the_newest_study_counts_and_each_tracked_object_once() -> None:
         ({}, {"labels": "Tumour"}, "no segment of an earlier study: 1 with another label"),
     ],
 )
-def test_what_does_not_fit_is_counted_without_its_text(settings: dict[str, object], recipe: dict[str, object], reason: str) -> None:
+def test_what_does_not_fit_is_counted_without_its_text(settings: dict[str, Any], recipe: dict[str, Any], reason: str) -> None:
     found = followed(prior(**settings), **recipe)
     assert found.objects == ()
     assert [missing.reason for missing in found.missing] == [reason]
@@ -107,3 +109,8 @@ def test_a_volume_that_looks_otherwise_gives_none() -> None:
     found = followed(prior(), image=volume(noise, now().volume.affine), deformable="false")
     assert found.objects == ()
     assert "were not found again: expected a correlation of at least 0.5" in found.missing[0].reason
+
+
+def test_a_volume_of_a_few_centimetres_cannot_be_laid_upon_another() -> None:
+    found = followed(prior(), image=volume(np.zeros((6, 20, 20), np.float32)))
+    assert found.missing[0].reason == "no alignment: expected volumes of at least 40 mm on every side, got one of 12.5 x 20 x 20 mm"
