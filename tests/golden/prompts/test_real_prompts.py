@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.commands.atlas import build
 from dicom_io.annotations.collect import read_annotations
 from dicom_io.annotations.placement import masks_on
 from dicom_io.series import find_instances, read_series
 from dicom_io.volume import Volume
 from dicom_io.volume_reader import read_volume
 from model.prompt import BoxPrompt
-from rules.atlas import atlas_volume
+from rules.atlas import atlas_volume, read_atlas
 from rules.prompts.generate import GeneratedPrompts, PromptContext, generate
 from tests.unit.rules.examples import plan, target
 
