@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from dicom_io.geometry import kji_to_lps
 from dicom_io.volume import Volume
 from rules.registration import Alignment, carry_mask, thinned
+from rules.simple_itk import sitk
 from rules.voxel_regions import Mask
-
-sitk: Any = SimpleITK  # generated functions without types
 
 RIM_MM = 15.0
 """Around a region, what is looked at to find it again: a lesion is known by its surroundings."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
+from rules.simple_itk import sitk
 from rules.voxel_regions import Labels, Mask
-
-sitk: Any = SimpleITK  # generated functions without types
 
 MOST_PEAKS = 200
 """A volume with more peaks than this is noise, or its least peak is set too low."""

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from dicom_io.volume import Volume
+from rules.simple_itk import sitk
 from rules.voxel_regions import Mask
-
-sitk: Any = SimpleITK  # generated functions without types
 
 GRID_MM = 2.5
 """Spacing that both volumes are thinned to: prompts need millimetres, not tenths."""

@@ -53,7 +53,7 @@ def closed(mask: Mask, radius_mm: float, spacing_mm: tuple[float, float, float])
 def widened(mask: Mask, radius_mm: float, spacing: tuple[float, float, float]) -> Mask:
     """Return the mask dilated by a ball (an ellipsoid of voxels), within the volume."""
     radius = _radius(radius_mm, spacing)
-    return _around(mask, radius, lambda image: sitk.BinaryDilate(image, radius, sitk.sitkBall))
+    return _around(mask, radius, lambda image: _sitk().BinaryDilate(image, radius, _sitk().sitkBall))
 
 
 def body(volume: Volume) -> Mask:

@@ -15,7 +15,8 @@ from rules.errors import InvalidAtlas
 from rules.prompts.aligned import Alignments
 from rules.prompts.atlas import agreement, majority
 from rules.prompts.generate import GeneratedPrompts, PromptContext, generate
-from rules.registration import Alignment, sitk
+from rules.registration import Alignment
+from rules.simple_itk import sitk
 from tests.unit.rules.bodies import bent, now, then
 from tests.unit.rules.examples import LIVER, plan, target
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rules.find_again import find_again
-from rules.registration import Alignment, align, carry_mask, sitk
+from rules.registration import Alignment, align, carry_mask
+from rules.simple_itk import sitk
 from rules.voxel_regions import Mask
 from tests.unit.rules.bodies import bent, now, then
 
