@@ -29,6 +29,9 @@ class SeriesRequest:
     study: tuple[InstanceHeader, ...] = ()
     """Other instances of the same study: annotation objects, and images that those may refer to."""
 
+    earlier: tuple[InstanceHeader, ...] = ()
+    """Instances of other studies of the same patient (`daemon.priors.same_patient`): segmentations, and the images behind them."""
+
     def attributes_of(self, part: SliceStack | Refused) -> dict[str, str | tuple[str, ...]]:
         """What rules are matched against: the attributes of a part's first instance, and the AE titles that brought it."""
         network = {"calling_ae_title": self.calling_ae_title, "called_ae_title": self.called_ae_title}
