@@ -5,40 +5,52 @@ SQLite is the default: one file, no server. Each method is one transaction; when
 
 from __future__ import annotations
 
-from daemon.clock import Clock
+from daemon.clock import Clock, system_clock
 from daemon.database.backoff import Backoff
 from daemon.database.book import StoreSettings
 from daemon.database.claims import ClaimBook
+from daemon.database.corrections import Conflict, ConflictVerdict, CorrectionBook
 from daemon.database.engine import Database
-from daemon.database.errors import LeaseLost, StoreBusy, StoreFull, StoreTooNew, StoreUnavailable, UnknownJob
+from daemon.database.errors import InputsRemoved, LeaseLost, StoreBusy, StoreFull, StoreTooNew, StoreUnavailable, UnknownInstance, UnknownJob
 from daemon.database.identity import WorkerIdentity, process_is_alive, this_process
 from daemon.database.instances import InstanceBook
 from daemon.database.job import Job, Priority
-from daemon.database.jobs import JobBook
+from daemon.database.jobs import JobBook, Predecessor
 from daemon.database.migrations import migrate
 from daemon.database.outbox import Delivery, OutboxBook, OutboxItem
-from daemon.database.series import SeriesBook, WaitingSeries
+from daemon.database.retention import RetentionBook
+from daemon.database.senders import SenderBook
+from daemon.database.series import SeriesBook, SeriesState, WaitingSeries
+from daemon.database.server_clock import ServerClock
+from daemon.database.switches import DRAIN, SwitchBook
 from daemon.job_states import IllegalMove, JobEvent, JobState
 from daemon.results import ResultConflict, Results
 
 __all__ = [
+    "DRAIN",
     "Backoff",
+    "Conflict",
+    "ConflictVerdict",
     "Delivery",
     "IllegalMove",
+    "InputsRemoved",
     "Job",
     "JobEvent",
     "JobState",
     "LeaseLost",
     "OutboxItem",
+    "Predecessor",
     "Priority",
     "ResultConflict",
     "Results",
+    "SeriesState",
     "Store",
     "StoreBusy",
     "StoreFull",
     "StoreSettings",
     "StoreTooNew",
     "StoreUnavailable",
+    "UnknownInstance",
     "UnknownJob",
     "WaitingSeries",
     "WorkerIdentity",
@@ -48,7 +60,9 @@ __all__ = [
 ]
 
 
-class Store(InstanceBook, SeriesBook, ClaimBook, JobBook, OutboxBook):
+class Store(
+    InstanceBook, CorrectionBook, SeriesBook, ClaimBook, JobBook, OutboxBook, SenderBook, SwitchBook, RetentionBook
+):
     """All books of one database; the methods stand in `daemon/database/`, a file a book."""
 
     def __init__(self, url: str, clock: Clock, settings: StoreSettings | None = None) -> None:
@@ -59,8 +73,10 @@ class Store(InstanceBook, SeriesBook, ClaimBook, JobBook, OutboxBook):
             StoreBusy, StoreFull, StoreUnavailable: it cannot be used just now.
         """
         settings = settings or StoreSettings()
-        super().__init__(Database(url, busy_seconds=settings.busy_seconds), clock, settings)
-        migrate(self.database, clock)
+        database = Database(url, busy_seconds=settings.busy_seconds)
+        shared = database.is_server and clock is system_clock  # hosts whose clocks differ must agree on when a lease ends
+        super().__init__(database, ServerClock(database) if shared else clock, settings)
+        migrate(self.database, self.clock)
 
     def close(self) -> None:
         """Close all connections; the store can be opened again."""

@@ -22,7 +22,7 @@ from rules.predicates import Predicate, condition_predicate
 from rules.prompts.annotation import AnnotationRecipe
 from rules.prompts.box import BoxRecipe
 from rules.prompts.threshold import ThresholdRecipe
-from rules.scalars import Flag, Number, Section, Text, integer
+from rules.scalars import Flag, Integer, Number, Section, Text, integer
 
 Label: TypeAlias = Annotated[str, Field(min_length=1, max_length=60)]
 """Segment Label is at most 64 characters (PS3.5, LO); a number is added where one target gives several objects."""
@@ -111,6 +111,15 @@ class Target(Section):
     """Recommended display colour as '#rrggbb'."""
 
 
+class Completeness(Section):
+    """What a series, or its study, must have before it is processed; less is held until `arrivals.incomplete_seconds`."""
+
+    instances: Annotated[Integer, Field(ge=1)] | None = None
+    """The series has at least so many instances."""
+    study_series: Annotated[Integer, Field(ge=1)] | None = None
+    """The series is processed only once its study is complete, with at least so many series; 1 waits for those that come."""
+
+
 class Rule(Section):
     """Series that meet `match` get `targets`; results go to `destinations`."""
 
@@ -124,6 +133,9 @@ class Rule(Section):
     """Names from the configuration's `destinations`; an empty list `[]` keeps results in the results folder."""
     weights: Text | None = None
     """Name of the weights for targets that name none."""
+    priority: Literal["stat", "urgent", "routine", "reprocess"] = "routine"
+    """stat goes before everything; routine jobs that waited for eight hours go before new urgent ones."""
+    completeness: Completeness = Completeness()
 
     @model_validator(mode="after")
     def _distinct_labels(self) -> Rule:
@@ -167,7 +179,7 @@ class RuleSet:
         return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.enabled)
 
 
-NOT_HASHED = {"description", "enabled", "destinations"}
+NOT_HASHED = {"description", "enabled", "destinations", "priority", "completeness"}
 """What changes neither masks nor which series get them: editing these recomputes nothing."""
 
 

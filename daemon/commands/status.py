@@ -7,11 +7,9 @@ from dataclasses import asdict
 
 import typer
 
-from daemon.clock import system_clock
+from daemon.commands.common import existing_store
 from daemon.config import Config
-from daemon.errors import ConfigError
 from daemon.ledger import Ledger, ledger
-from daemon.store import open_store
 from daemon.summary import Summary, summary
 
 
@@ -23,13 +21,8 @@ def show_status(settings: Config, *, as_json: bool) -> None:
 
 def read_status(settings: Config) -> tuple[Summary, Ledger]:
     """Return the store's summary and ledger. Raises `ConfigError` where none has been made yet."""
-    if settings.store.url is None and not settings.folders.state.exists():
-        raise ConfigError(f"{settings.folders.state}: no store there yet; start the service once, or correct `folders.state`")
-    store = open_store(settings.store_url, system_clock)
-    try:
+    with existing_store(settings) as store:
         return summary(store), ledger(store)
-    finally:
-        store.close()
 
 
 def as_one_line(seen: Summary, accounts: Ledger) -> str:

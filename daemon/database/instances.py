@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, select, update
 
 from daemon.database.book import Book
+from daemon.database.retention import seen_again
 from daemon.database.schema import INSTANCE, SERIES
 from daemon.database.series import SeriesState
 from daemon.spool import Recording, SpooledInstance
@@ -28,7 +29,9 @@ class InstanceBook(Book):
         with self.database.writing() as connection:
             known = connection.scalars(select(INSTANCE.c.sha256).where(INSTANCE.c.sop_instance_uid == instance.sop_instance_uid)).all()
             recording = _judge(instance.sha256, known)
-            if recording is not Recording.DUPLICATE:
+            if recording is Recording.DUPLICATE:
+                seen_again(connection, instance.sop_instance_uid, instance.sha256)
+            else:
                 _insert_instance(connection, instance, recording)
             if recording is not Recording.CONFLICT:
                 _touch_series(connection, instance, recording)
