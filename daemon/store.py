@@ -11,7 +11,16 @@ from daemon.database.book import StoreSettings
 from daemon.database.claims import ClaimBook
 from daemon.database.corrections import Conflict, ConflictVerdict, CorrectionBook
 from daemon.database.engine import Database
-from daemon.database.errors import InputsRemoved, LeaseLost, StoreBusy, StoreFull, StoreTooNew, StoreUnavailable, UnknownInstance, UnknownJob
+from daemon.database.errors import (
+    InputsRemoved,
+    LeaseLost,
+    StoreBusy,
+    StoreFull,
+    StoreTooNew,
+    StoreUnavailable,
+    UnknownInstance,
+    UnknownJob,
+)
 from daemon.database.identity import WorkerIdentity, process_is_alive, this_process
 from daemon.database.instances import InstanceBook
 from daemon.database.job import Job, Priority
@@ -76,7 +85,11 @@ class Store(
         database = Database(url, busy_seconds=settings.busy_seconds)
         shared = database.is_server and clock is system_clock  # hosts whose clocks differ must agree on when a lease ends
         super().__init__(database, ServerClock(database) if shared else clock, settings)
-        migrate(self.database, self.clock)
+        try:
+            migrate(self.database, self.clock)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close all connections; the store can be opened again."""

@@ -83,7 +83,7 @@ class CorrectionBook(Book):
         with self.database.writing_alone() as connection:
             new = connection.execute(select(INSTANCE).where(INSTANCE.c.id == conflict_id)).one_or_none()
             if new is None:
-                raise UnknownInstance(f"expected the id of a quarantined instance, got {conflict_id}; `medsam2d quarantine list` shows them")
+                raise UnknownInstance(f"expected the id of an instance, got {conflict_id}; `medsam2d quarantine list` shows them")
             if not new.quarantined:
                 return False
             here = INSTANCE.c.id == conflict_id

@@ -34,15 +34,18 @@ class Site:
     store: Store
     clock: FakeClock
     folder: Path
+    url: str
 
 
 def url_of(folder: Path) -> str:
     return f"sqlite:///{folder / 'store.sqlite'}"
 
 
-def new_site(folder: Path, settings: StoreSettings | None = None) -> Site:
+def new_site(folder: Path, settings: StoreSettings | None = None, *, url: str | None = None) -> Site:
+    """A store at `url`, or in a SQLite file in the folder; several may be opened on one database."""
     clock = FakeClock()
-    return Site(store=Store(url_of(folder), clock, settings), clock=clock, folder=folder)
+    place = url or url_of(folder)
+    return Site(store=Store(place, clock, settings), clock=clock, folder=folder, url=place)
 
 
 def instance(number: int, at: datetime = START, *, series: str = "1.2.3", content: str = "") -> SpooledInstance:

@@ -9,14 +9,9 @@ from pathlib import Path
 import pytest
 
 from daemon.job_states import IllegalMove, JobState
-from daemon.store import Backoff, Job, LeaseLost, Priority, Store, UnknownJob
+from daemon.store import Backoff, Job, LeaseLost, OutboxItem, Priority, Store, UnknownJob
 from daemon.summary import summary
-from tests.component.store_site import BOOT, Site, claimed, instance, new_site, queued, result, worker
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return new_site(tmp_path)
+from tests.component.store_site import BOOT, Site, claimed, instance, queued, worker
 
 
 def nobody(_pid: int) -> bool:
@@ -31,6 +26,7 @@ def state(site: Site, job: Job) -> JobState:
     return site.store.job(job.id).state
 
 
+RESULT = OutboxItem(destination="pacs", path=Path("/results/1.dcm"), sop_instance_uid="2.25.1", sha256="ab" * 32)
 ENDINGS: dict[str, tuple[Callable[[Store, Job], object], JobState]] = {
     "skipped": (lambda store, job: store.skip(job, ["no rule", "matched"]), JobState.SKIPPED),
     "refused": (lambda store, job: store.refuse(job, "gantry-tilt", "12 degrees"), JobState.REFUSED),
@@ -38,7 +34,7 @@ ENDINGS: dict[str, tuple[Callable[[Store, Job], object], JobState]] = {
     "failed for the last time": (lambda store, job: store.fail(job, "bug", "traceback", 1), JobState.QUARANTINED),
     "postponed": (lambda store, job: store.retry_later(job, "store-full", "no room"), JobState.QUEUED),
     "handed back": (lambda store, job: store.hand_back(job), JobState.QUEUED),
-    "finished": (lambda store, job: store.finish_with_results(job, [result(Path(store.database.place[10:]).parent)]), JobState.DELIVERING),
+    "finished": (lambda store, job: store.finish_with_results(job, [RESULT]), JobState.DELIVERING),
 }
 
 

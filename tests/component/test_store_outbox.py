@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from daemon.job_states import JobState
 from daemon.store import Job, LeaseLost
 from daemon.summary import summary
-from tests.component.store_site import BOOT, Site, claimed, new_site, queued, result, worker
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return new_site(tmp_path)
+from tests.component.store_site import BOOT, Site, claimed, queued, result, worker
 
 
 def delivering(site: Site, *destinations: str) -> Job:
