@@ -17,13 +17,13 @@ from pydicom.uid import RE_VALID_UID
 
 from daemon.config import ResultSettings
 from daemon.inference import SegmentedObjects
+from daemon.mask_shelf import canonical
 from daemon.request import SeriesRequest
 from daemon.version import ALGORITHM, MODEL_NAME, version
 from dicom_io.segmentation import ResultIdentity, SegmentDescription
 from dicom_io.series import Series
 from dicom_io.uids import MAXIMUM_UID_LENGTH, derive_uid
 from dicom_io.volume import Volume
-from model.prompt import MaskPrompt, Prompt
 from rules.match import Plan
 from rules.prompts.generate import PromptedObject
 
@@ -62,7 +62,7 @@ class Provenance:
 def identify(request: SeriesRequest, plan: Plan, volume: Volume, objects: SegmentedObjects, settings: ResultSettings) -> Provenance:
     """Return the provenance of the SEG that `objects` will become."""
     key = job_key(volume, plan.rule_hash, objects)
-    entropy = (key, _copied(request.series), digest_of_masks(objects), request.created.isoformat())
+    entropy = (key, _copied(request.series), digest_of_masks(objects), request.created.isoformat(), *_said_of_arrival(request))
     root = settings.uid_root
     segments = tuple(
         _segment(number, item, (root, request.series.series_instance_uid, plan.rule.name))
@@ -74,9 +74,9 @@ def identify(request: SeriesRequest, plan: Plan, volume: Volume, objects: Segmen
         dimension_organization_uid=derive_uid(root, "dimensions", *entropy),
         series_number=settings.series_number,
         # The mark comes first: what is cut off at 64 characters (LO) is the end of the rule's name.
-        series_description=f"{settings.series_description}: {plan.rule.name}"[:64],
+        series_description=f"{settings.series_description}{_mark(request)}: {plan.rule.name}"[:64],
         content_label="AI_SEGMENTATION",
-        content_description="AI result, not for diagnosis",
+        content_description="; ".join(("AI result, not for diagnosis", *request.remarks))[:64],
         content_creator_name=settings.content_creator_name,
         manufacturer=settings.manufacturer,
         manufacturer_model_name=MODEL_NAME,
@@ -84,7 +84,7 @@ def identify(request: SeriesRequest, plan: Plan, volume: Volume, objects: Segmen
         device_serial_number=settings.device_serial_number,
         algorithm_name=ALGORITHM,
         algorithm_version=version(),
-        algorithm_parameters=_parameters(plan, objects),
+        algorithm_parameters=_parameters(plan, objects) | _arrival_parameters(request),
         created=request.created,
     )
     return Provenance(
@@ -112,7 +112,7 @@ def job_key(volume: Volume, rule_hash: str, objects: SegmentedObjects) -> str:
     digest.update(json.dumps(objects.weights).encode())
     for item in objects.prompted:
         for prompt in item.prompts:
-            digest.update(_canonical(prompt))
+            digest.update(canonical(prompt))
         if item.origin is not None:
             origin = item.origin
             digest.update(json.dumps([origin.sop_instance_uid, origin.item, origin.tracking_id, origin.tracking_uid]).encode())
@@ -126,14 +126,23 @@ def digest_of_masks(objects: SegmentedObjects) -> str:
     return digest.hexdigest()
 
 
+def _said_of_arrival(request: SeriesRequest) -> tuple[str, ...]:
+    """What the object says of its series' arrival; nothing for a whole series that replaces no earlier result."""
+    return tuple(f"{name}={value}" for name, value in _arrival_parameters(request).items())
+
+
+def _arrival_parameters(request: SeriesRequest) -> dict[str, str]:
+    partial = {"partial": request.partial_reason} if request.partial_reason else {}
+    replaced = {f"replaces {number}": earlier.sop_instance_uid for number, earlier in enumerate(request.predecessors, start=1)}
+    return {**partial, **replaced}
+
+
+def _mark(request: SeriesRequest) -> str:
+    return " [PARTIAL]" if request.partial_reason else ""
+
+
 def _copied(series: Series) -> str:
     return json.dumps({keyword: series.attributes.get(keyword, "") for keyword in COPIED_ATTRIBUTES}, sort_keys=True)
-
-
-def _canonical(prompt: Prompt) -> bytes:
-    if isinstance(prompt, MaskPrompt):
-        return f"mask {prompt.object_id} {prompt.frame} {prompt.mask.shape}".encode() + np.packbits(prompt.mask).tobytes()
-    return repr(prompt).encode()
 
 
 def _segment(number: int, item: PromptedObject, root_series_rule: tuple[str, str, str]) -> SegmentDescription:

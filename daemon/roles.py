@@ -6,19 +6,35 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from daemon.arrivals import complete_quiet_series
+from daemon.arrivals import Arrivals
 from daemon.audit import Audit
 from daemon.audit_observers import AssociationAudit, DeliveryAudit, ReceiptAudit
 from daemon.child import Life, repeat
 from daemon.clock import system_clock
 from daemon.config import Config, check_references
+from daemon.corrections import examine_conflicts
 from daemon.delivery import deliver_once
 from daemon.errors import ConfigError
+from daemon.evidence import gatherer
+from daemon.mask_shelf import MaskShelf
 from daemon.receiver import Receiver
+from daemon.retention import Retention
+from daemon.sender_watch import SenderWatch, each_of
 from daemon.spool import Spool
-from daemon.store import Backoff, JobState, Results, Store, StoreSettings, process_is_alive, this_process
+from daemon.store import (
+    Backoff,
+    JobState,
+    Results,
+    Store,
+    StoreSettings,
+    WaitingSeries,
+    WorkerIdentity,
+    process_is_alive,
+    this_process,
+)
 from daemon.weights import book_of
 from dicom_io.listener import Listener, ListenerSettings, Peer
+from dicom_io.query import count_instances
 from dicom_io.sender import Destination, SendResult, store
 from rules.errors import ConfigFaults
 from rules.load import load_rules
@@ -46,22 +62,75 @@ def listen(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     found = book.reconcile(spool.instances(book.known))
     if found:
         LOG.warning("%d instances in the spool had no row; they are taken in", found)
+    identity = this_process("listener")
+    book.forget_dead_listeners(identity.host, identity.boot_id, process_is_alive)
     receiver = Receiver(spool, book.record_instance, ReceiptAudit(audit))
-    listener = Listener(listener_settings(settings), receiver.receive, AssociationAudit(audit))
+    observe = each_of(AssociationAudit(audit), SenderWatch(book, identity))
+    listener = Listener(listener_settings(settings), receiver.receive, observe)
+    keeper = Housekeeping(settings, book, audit, life)
     port = listener.start()
     try:
         life.ready(f"on {settings.listener.host}:{port} as {', '.join(settings.called_ae_titles)}")
-        repeat(life, WATCH_SECONDS, lambda: _queue_quiet_series(settings, book, audit))
+        repeat(life, WATCH_SECONDS, keeper.once)
     finally:
         listener.stop()
 
 
-def _queue_quiet_series(settings: Config, book: Store, audit: Audit) -> bool:
-    jobs = complete_quiet_series(book, system_clock, settings.arrivals.quiet_seconds)
-    for job in jobs:
-        audit.job_queued(job, len(book.instance_paths(job)))
-        LOG.info("job %s: queued, its series is complete", job.id)
-    return bool(jobs)
+class Housekeeping:
+    """What the listener's process does beside receiving: it completes series, frees the jobs of dead workers, and removes old files."""
+
+    def __init__(self, settings: Config, book: Store, audit: Audit, life: Life) -> None:
+        self._settings, self._book, self._audit, self._life = settings, book, audit, life
+        self._ruleset = checked_rules(settings)
+        self._identity = this_process("listener")
+        self._retention = Retention(store=book, folders=settings.folders, settings=settings.retention, clock=system_clock)
+        self._arrivals = Arrivals(
+            store=book,
+            clock=system_clock,
+            settings=settings.arrivals,
+            evidence=gatherer(book, lambda: self._ruleset, self._count_at_source),
+            held=self._tell_held,
+        )
+
+    def once(self) -> bool:
+        """Look at everything once; return whether there was anything to do."""
+        if self._life.reload.is_set():
+            self._life.reload.clear()
+            self._ruleset = reloaded(self._settings, self._ruleset)
+        recover_jobs(self._settings, self._book, self._audit, self._identity)
+        jobs = self._arrivals.step()
+        for job in jobs:
+            self._audit.job_queued(job, len(self._book.instance_paths(job)))
+            LOG.info("job %s: %s, its series is %s", job.id, job.state.value.lower(), job.partial_reason or "complete")
+        removed = self._retention.sweep() if self._retention.due() else 0
+        return bool(jobs) or removed > 0
+
+    def _tell_held(self, series: WaitingSeries, reason: str) -> None:
+        self._audit.series_held(series, reason)
+        LOG.warning("series %s is held: %s", series.series_instance_uid, reason)
+
+    def _count_at_source(self, series: WaitingSeries) -> Callable[[WaitingSeries], int | None] | None:
+        own = self._settings.arrivals.sources.get(series.calling_ae_title)
+        if own is None:
+            return None
+        archive = Destination(
+            name=f"source {series.calling_ae_title}",
+            host=own.host,
+            port=own.port,
+            ae_title=own.ae_title,
+            calling_ae_title=own.calling_ae_title or self._settings.ae_title,
+            connection_timeout_seconds=own.timeout_seconds,
+            dimse_timeout_seconds=own.timeout_seconds,
+        )
+        return lambda asked: count_instances(archive, asked.study_instance_uid, asked.series_instance_uid)
+
+
+def recover_jobs(settings: Config, book: Store, audit: Audit, identity: WorkerIdentity) -> None:
+    """Free what dead processes had claimed, and tell of it."""
+    for job in book.recover(identity.host, identity.boot_id, process_is_alive, settings.worker.attempts):
+        LOG.warning("job %s: taken back from a worker that is gone, now %s", job.id, job.state.value)
+        if job.state is JobState.QUARANTINED:
+            audit.job_quarantined(job, job.error_code or "")
 
 
 def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
@@ -81,6 +150,7 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         identity=identity,
         alive=life.alive,
         stop=life.stop,
+        shelf=MaskShelf(settings.folders.masks),
     )
     models.segmenter(None)
     life.ready(f"on {models.device} with weights {models.default}, {len(worker.ruleset.rules)} rules")
@@ -89,11 +159,9 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         if life.reload.is_set():
             life.reload.clear()
             worker.ruleset = reloaded(settings, worker.ruleset)
-        for job in book.recover(identity.host, identity.boot_id, process_is_alive, settings.worker.attempts):
-            LOG.warning("job %s: taken back from a worker that is gone, now %s", job.id, job.state.value)
-            if job.state is JobState.QUARANTINED:
-                audit.job_quarantined(job, job.error_code or "")
-        return worker.work_once()
+        recover_jobs(settings, book, audit, identity)
+        examined = examine_conflicts(book, audit)  # here, since a worker decodes pixels anyway and a codec's fault ends no reception
+        return worker.work_once() or examined > 0
 
     repeat(life, WATCH_SECONDS, once)
 
@@ -112,7 +180,7 @@ def deliver(settings: Config, book: Store, audit: Audit, life: Life) -> None:
 
     sender = this_process("delivery")
     # What a dead delivery process had claimed would else wait for its claim to run out.
-    book.recover(sender.host, sender.boot_id, process_is_alive, settings.worker.attempts)
+    recover_jobs(settings, book, audit, sender)
     life.ready(f"to {', '.join(destinations) or 'no destination'}")
     repeat(life, WATCH_SECONDS, lambda: deliver_once(book, send, DeliveryAudit(audit)) > 0)
 

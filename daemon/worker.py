@@ -7,17 +7,19 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from daemon.audit import Audit
 from daemon.config import Config
 from daemon.errors import Fault, Transient, classify
+from daemon.mask_shelf import MaskShelf
 from daemon.pipeline import Segmented, Skipped, segment_series
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
-from daemon.store import Job, JobState, LeaseLost, OutboxItem, Results, Store, WorkerIdentity
+from daemon.predecessors import predecessor_object
+from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
 from dicom_io.series import read_series
 from model.options import PropagationOptions
@@ -49,6 +51,8 @@ class Worker:
     stop: threading.Event
     """Set when this process is to end: the running job gets `drain_seconds` to end before it is handed back."""
     drain_seconds: float = DRAIN_SECONDS
+    shelf: MaskShelf | None = None
+    """Where masks are kept, so that a crash after inference and a corrected header cost none."""
     _stop_seen: float | None = None
 
     def work_once(self) -> bool:
@@ -70,7 +74,10 @@ class Worker:
     def _run(self, job: Job) -> None:
         stages = Stages()
         try:
-            outcome = self._segment(job, stages)
+            predecessors = self.store.predecessors(job)
+            outcome = self._segment(job, predecessors, stages)
+            if predecessors:
+                self.audit.results_superseded(job, [earlier.sop_instance_uid for earlier in predecessors])
             if isinstance(outcome, Skipped):
                 self._skip(job, outcome)
             else:
@@ -83,12 +90,14 @@ class Worker:
         except Exception as error:  # noqa: BLE001  # the worker loop's boundary: one series never ends the worker
             self._failed(job, error)
 
-    def _segment(self, job: Job, stages: Stages) -> Skipped | Segmented:
+    def _segment(self, job: Job, predecessors: Sequence[Predecessor], stages: Stages) -> Skipped | Segmented:
         request = SeriesRequest(
             series=read_series(self.store.instance_paths(job)),
             calling_ae_title=job.calling_ae_title,
             called_ae_title=job.called_ae_title,
             created=job.created_at,
+            partial_reason=job.partial_reason,
+            predecessors=tuple(predecessor_object(earlier) for earlier in predecessors),
         )
         tools = Tools(
             ruleset=self.ruleset,
@@ -97,6 +106,7 @@ class Worker:
             stage=stages,
             progress=self._progress,
             options=PropagationOptions(),
+            shelf=self.shelf,
         )
         return segment_series(request, tools)
 

@@ -92,9 +92,6 @@ CORRECTIONS_AND_COMPLETENESS = Migration(
             id VARCHAR(32) PRIMARY KEY NOT NULL, calling_ae_title VARCHAR(16) NOT NULL, peer_address VARCHAR(64) NOT NULL,
             opened_at TIMESTAMP WITH TIME ZONE NOT NULL, owner_host VARCHAR(255) NOT NULL, owner_pid INTEGER NOT NULL,
             owner_boot_id VARCHAR(64) NOT NULL)""",
-        """CREATE TABLE study (
-            study_instance_uid VARCHAR(64) PRIMARY KEY NOT NULL, state VARCHAR(16) NOT NULL, reason VARCHAR,
-            updated_at TIMESTAMP WITH TIME ZONE NOT NULL)""",
         "CREATE TABLE switch (name VARCHAR(64) PRIMARY KEY NOT NULL, since TIMESTAMP WITH TIME ZONE NOT NULL)",
         "ALTER TABLE job ADD COLUMN claim_order TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT '1970-01-01 00:00:00.000000'",
         "UPDATE job SET claim_order = created_at",

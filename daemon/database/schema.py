@@ -83,15 +83,6 @@ ASSOCIATION = Table(
     Column("owner_boot_id", String(64), nullable=False),
 )
 
-STUDY = Table(
-    "study",
-    METADATA,
-    Column("study_instance_uid", String(64), primary_key=True),
-    Column("state", String(16), nullable=False),
-    Column("reason", String),
-    Column("updated_at", UtcDateTime, nullable=False),
-)
-
 SWITCH = Table(
     "switch",
     METADATA,

@@ -57,6 +57,11 @@ class SeriesBook(Book):
         with self.database.reading() as connection:
             return tuple(Path(path) for path in connection.scalars(query))
 
+    def series_of_study(self, study_instance_uid: str) -> int:
+        """Return how many series of a study have come."""
+        with self.database.reading() as connection:
+            return connection.scalar(select(func.count()).where(SERIES.c.study_instance_uid == study_instance_uid)) or 0
+
     def hold_series(self, waiting: WaitingSeries, reason: str) -> bool:
         """Put a quiet series on hold, with the reason; False if it has changed since `waiting` was read."""
         with self.database.writing() as connection:

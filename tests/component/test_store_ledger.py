@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
-from daemon.arrivals import complete_quiet_series
 from daemon.database.schema import JOB_INSTANCE
 from daemon.job_states import JobState
 from daemon.ledger import Ledger, ledger
-from tests.component.store_site import BOOT, Site, claimed, instance, new_site, queued, result, worker
+from tests.component.store_site import BOOT, Site, arrivals, claimed, instance, new_site, queued, result, worker
 
 
 def receive(site: Site, random: Random) -> None:
@@ -25,7 +24,7 @@ def receive(site: Site, random: Random) -> None:
 
 def wait(site: Site, random: Random) -> None:
     site.clock.forward(random.choice([5, 31, 400]))
-    complete_quiet_series(site.store, site.clock, 30)
+    arrivals(site.store, site.clock).step()
 
 
 def end_an_attempt(site: Site, random: Random) -> None:
