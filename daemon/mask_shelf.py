@@ -121,7 +121,7 @@ def _encoded(masks: KeptMasks) -> bytes:
 
 
 def _decoded(path: Path) -> KeptMasks:
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
         described = json.loads(arrays["described"].tobytes())
         objects = tuple(_object(arrays, item) for item in described["objects"])
     return KeptMasks(
