@@ -102,6 +102,14 @@ class Audit:
         """A person gave it up."""
         return self._append("job-cancelled", **_of_job(job), user=_user())
 
+    def quarantine_exported(self, name: str, study_instance_uid: str) -> AuditRecord:
+        """A person copied what was put aside out of the spool."""
+        return self._append("quarantine-exported", name=name, study_instance_uid=study_instance_uid, user=_user())
+
+    def drain(self, *, begins: bool) -> AuditRecord:
+        """A person lets no further job begin, or lets them begin again."""
+        return self._append("drain-begun" if begins else "drain-ended", user=_user())
+
     def segmentation_created(
         self, job: Job, provenance: Provenance, verdicts: Sequence[Verdict], seconds: Mapping[str, float]
     ) -> AuditRecord:

@@ -80,9 +80,9 @@ def gather(paths: Sequence[Path], waiting: WaitingSeries, ruleset: RuleSet, coun
     )
 
 
-def gatherer(store: Store, ruleset: Callable[[], RuleSet], count_of: Callable[[WaitingSeries], Count | None]) -> Callable[
-    [WaitingSeries], Evidence
-]:
+def gatherer(
+    store: Store, ruleset: Callable[[], RuleSet], count_of: Callable[[WaitingSeries], Count | None]
+) -> Callable[[WaitingSeries], Evidence]:
     """Return the function that gathers the evidence of a series in `store`, by the rules that hold when it is called."""
     return lambda waiting: gather(store.series_paths(waiting), waiting, ruleset(), count_of(waiting))
 

@@ -13,9 +13,7 @@ def predecessor_object(earlier: Predecessor) -> PredecessorObject:
     try:
         header = read_header(earlier.path)
     except (NotDicom, OSError):
-        return PredecessorObject(
-            study_instance_uid="", series_instance_uid="", sop_class_uid="", sop_instance_uid=earlier.sop_instance_uid
-        )
+        return PredecessorObject(study_instance_uid="", series_instance_uid="", sop_class_uid="", sop_instance_uid=earlier.sop_instance_uid)
     return PredecessorObject(
         study_instance_uid=header.study_instance_uid,
         series_instance_uid=header.series_instance_uid,

@@ -69,9 +69,7 @@ __all__ = [
 ]
 
 
-class Store(
-    InstanceBook, CorrectionBook, SeriesBook, ClaimBook, JobBook, OutboxBook, SenderBook, SwitchBook, RetentionBook
-):
+class Store(InstanceBook, CorrectionBook, SeriesBook, ClaimBook, JobBook, OutboxBook, SenderBook, SwitchBook, RetentionBook):
     """All books of one database; the methods stand in `daemon/database/`, a file a book."""
 
     def __init__(self, url: str, clock: Clock, settings: StoreSettings | None = None) -> None:

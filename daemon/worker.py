@@ -16,9 +16,9 @@ from daemon.config import Config
 from daemon.errors import Fault, Transient, classify
 from daemon.mask_shelf import MaskShelf
 from daemon.pipeline import Segmented, Skipped, segment_series
+from daemon.predecessors import predecessor_object
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
-from daemon.predecessors import predecessor_object
 from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
 from dicom_io.series import read_series

@@ -32,7 +32,9 @@ def count_instances(archive: Destination, study_instance_uid: str, series_instan
     with _associated(archive) as association:
         for status, answer in association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
             if "Status" not in status:
-                raise PeerUnreachable(f"{archive}: expected an answer to the C-FIND, got a broken or silent association; see the peer's log")
+                raise PeerUnreachable(
+                    f"{archive}: expected an answer to the C-FIND, got a broken or silent association; see the peer's log"
+                )
             if status.Status in PENDING:
                 counts += _counted(answer)
             elif status.Status != SUCCESS:

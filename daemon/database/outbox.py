@@ -14,6 +14,7 @@ from daemon.database.book import Book
 from daemon.database.claims import UNOWNED, ownership
 from daemon.database.errors import LeaseLost
 from daemon.database.identity import WorkerIdentity
+from daemon.database.job import Job
 from daemon.database.schema import JOB, OUTBOX
 from daemon.job_states import JobEvent, JobState, after
 
@@ -49,6 +50,15 @@ class Delivery:
     attempt: int
     """Tries that failed before."""
     token: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxEntry:
+    """Where one result stands with one destination."""
+
+    destination: str
+    sop_instance_uid: str
+    state: OutboxState
 
 
 class OutboxBook(Book):
@@ -99,6 +109,13 @@ class OutboxBook(Book):
         with self.database.writing() as connection:
             _change(connection, delivery, attempt=tries, due_at=due, updated_at=now, error_code=code, error_message=message, **UNOWNED)
         return due
+
+    def deliveries_of(self, job: Job) -> tuple[OutboxEntry, ...]:
+        """Return the results of a job, for each destination, and where they stand."""
+        columns = (OUTBOX.c.destination, OUTBOX.c.sop_instance_uid, OUTBOX.c.state)
+        with self.database.reading() as connection:
+            rows = connection.execute(select(*columns).where(OUTBOX.c.job_id == job.id).order_by(OUTBOX.c.id)).all()
+        return tuple(OutboxEntry(**{**row._mapping, "state": OutboxState(row.state)}) for row in rows)
 
     def next_delivery_at(self) -> datetime | None:
         """Return when the next item is due, None if nothing waits; the delivery process sleeps until then."""

@@ -47,9 +47,7 @@ class SeriesBook(Book):
         query = select(*columns, *titles, conflict.label("unexamined")).order_by(SERIES.c.last_arrival)
         with self.database.reading() as connection:
             rows = connection.execute(query.where(SERIES.c.state.in_([state.value for state in states]))).all()
-        return tuple(
-            WaitingSeries(**{**row._mapping, "state": SeriesState(row.state), "unexamined": bool(row.unexamined)}) for row in rows
-        )
+        return tuple(WaitingSeries(**{**row._mapping, "state": SeriesState(row.state), "unexamined": bool(row.unexamined)}) for row in rows)
 
     def series_paths(self, waiting: WaitingSeries) -> tuple[Path, ...]:
         """Return the files of the instances that stand for a series now, in the order of their arrival."""
@@ -123,9 +121,7 @@ def _move(connection: Connection, waiting: WaitingSeries, event: SeriesEvent, re
     return connection.execute(update(SERIES).where(unchanged).values(**values)).rowcount == 1
 
 
-def _queue(
-    connection: Connection, waiting: WaitingSeries, now: datetime, priority: Priority, partial_reason: str | None
-) -> Job | None:
+def _queue(connection: Connection, waiting: WaitingSeries, now: datetime, priority: Priority, partial_reason: str | None) -> Job | None:
     columns = (INSTANCE.c.id, INSTANCE.c.sop_instance_uid, INSTANCE.c.sha256)
     instances = connection.execute(select(*columns).where(_standing_in(waiting))).all()
     content = content_sha256((row.sop_instance_uid, row.sha256) for row in instances)

@@ -53,9 +53,7 @@ def edit(path: Path, **values: str) -> None:
 
 
 def test_a_whole_series_has_what_its_rule_says(paths: list[Path], ruleset: RuleSet) -> None:
-    assert gather(paths, WAITING, ruleset, None) == Evidence(
-        instances=8, expected_by_rule=8, study_series=2, priority=Priority.URGENT
-    )
+    assert gather(paths, WAITING, ruleset, None) == Evidence(instances=8, expected_by_rule=8, study_series=2, priority=Priority.URGENT)
 
 
 def test_slices_that_are_missing_in_the_middle_are_counted(paths: list[Path], ruleset: RuleSet) -> None:
