@@ -101,12 +101,13 @@ def _plan(headers: Sequence[InstanceHeader], waiting: WaitingSeries, ruleset: Ru
     """The plan of the first rule that matches; a series that is no volume yet is matched by the attributes of its first instance."""
     if not headers:
         return None
-    titles = {"calling_ae_title": waiting.calling_ae_title, "called_ae_title": waiting.called_ae_title}
+    calling, called = waiting.calling_ae_title, waiting.called_ae_title
     try:
-        request = SeriesRequest(series=judge_series(headers), created=waiting.last_arrival, **titles)
+        series = judge_series(headers)
+        request = SeriesRequest(series=series, created=waiting.last_arrival, calling_ae_title=calling, called_ae_title=called)
         attributes = request.attributes
     except RejectedInput:
-        attributes = {**header_attributes(headers[0].dataset), **titles}
+        attributes = {**header_attributes(headers[0].dataset), "calling_ae_title": calling, "called_ae_title": called}
     plan = match(attributes, ruleset)
     return plan if isinstance(plan, Plan) else None
 

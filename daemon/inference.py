@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ from model.result import ObjectResult, SegmentationResult
 from rules.cleanup import clean
 from rules.prompts.generate import GeneratedPrompts, PromptedObject
 from rules.rule import Target
+
+LOG = logging.getLogger("medsam2d.inference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,8 @@ def segment_objects(volume: Volume, prompted: GeneratedPrompts, tools: Tools) ->
     if kept is None:
         kept = _infer(volume, prompted, tools)
         tools.shelf.keep(key, kept)
+    else:
+        LOG.info("the masks of this content were kept: no inference")
     return _with_prompts(prompted, kept)
 
 

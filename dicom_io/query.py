@@ -59,8 +59,9 @@ def _associated(archive: Destination) -> Iterator[Association]:
     entity.dimse_timeout = archive.dimse_timeout_seconds
     entity.network_timeout = archive.network_timeout_seconds
     contexts = [build_context(StudyRootQueryRetrieveInformationModelFind)]
-    handlers = [(evt.EVT_CONN_OPEN, tune_socket)]
-    association = entity.associate(archive.host, archive.port, contexts=contexts, ae_title=archive.ae_title, evt_handlers=handlers)
+    association = entity.associate(
+        archive.host, archive.port, contexts=contexts, ae_title=archive.ae_title, evt_handlers=[(evt.EVT_CONN_OPEN, tune_socket)]
+    )
     if not association.is_established:
         raise PeerUnreachable(f"{archive}: expected an association for C-FIND (Study Root), got none; do both sides know each other?")
     try:

@@ -41,7 +41,7 @@ def open_engine(url: URL, busy_seconds: float) -> Engine:
         return create_engine(driver, pool_pre_ping=True, connect_args=settings)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigError(
-            f"store.url: no driver for {url.drivername!r} is installed; `pip install 'medsam2d[postgres]'`, or use sqlite"
+            f"store.url: no driver for {url.drivername!r} is installed; install the extra `postgres` (psycopg), or use sqlite"
         ) from error
 
 

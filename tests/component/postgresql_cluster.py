@@ -24,7 +24,7 @@ def why_absent() -> str | None:
     try:
         import psycopg  # noqa: F401  # the extra `postgres`
     except ModuleNotFoundError:
-        return "psycopg is not installed (pip install 'medsam2d[postgres]')"
+        return "psycopg is not installed (the extra `postgres`)"
     if os.getuid() == 0 and USER not in {entry.pw_name for entry in pwd.getpwall()}:
         return f"PostgreSQL does not run as root, and there is no user {USER}"
     return None

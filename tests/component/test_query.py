@@ -36,7 +36,7 @@ def archive(answers: Answers, asked: list[Dataset]) -> Iterator[Destination]:
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, find)])
     assert server is not None
-    port = server.socket.getsockname()[1]
+    port = server.server_address[1]
     try:
         yield Destination(name="source", host="127.0.0.1", port=port, ae_title="ARCHIVE", calling_ae_title="MEDSAM2D")
     finally:
