@@ -22,6 +22,9 @@ from daemon.store import Conflict, ConflictVerdict, Job, JobState, Store
 app = typer.Typer(help="List, release and export what was put aside.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="job:N|instance:N", help="as `quarantine list` shows it")]
+Released = Annotated[
+    str, typer.Argument(metavar="job:N|instance:N|series:UID", help="as `quarantine list` shows it; series: all its quarantined instances")
+]
 
 
 @app.command(name="list")
@@ -39,21 +42,22 @@ def list_quarantine(config: ConfigOption = None, as_json: JsonOption = False) ->
 
 
 @app.command()
-def release(name: Name, config: ConfigOption = None) -> None:
-    """Try a job again, or let an instance take the place of the one that came first under its UID."""
+def release(name: Released, config: ConfigOption = None) -> None:
+    """Try a job again, or let instances take the place of those that came first under their UIDs."""
     settings = load_settings(config)
     audit = open_audit(settings.folders.audit)
     with existing_store(settings) as store:
-        kind, number = _parsed(name)
-        if kind == "job":
+        if name.startswith("job:"):
             with explained():
-                job = store.release(_quarantined(store, number).id)
+                job = store.release(_quarantined(store, _parsed(name)[1]).id)
             audit.job_released(job)
-        else:
-            conflict = _conflict(store, number)
-            store.conclude(number, ConflictVerdict.RELEASED)
+            typer.echo(f"{name}: released")
+            return
+        found = _conflicts(store, name)
+        for conflict in found:
+            store.conclude(conflict.id, ConflictVerdict.RELEASED)
             audit.conflict_examined(conflict, ConflictVerdict.RELEASED)
-    typer.echo(f"{name}: released")
+    typer.echo(f"{name}: {len(found)} instances released")
 
 
 @app.command()
@@ -92,6 +96,15 @@ def _quarantined(store: Store, job_id: int) -> Job:
     if job.state is not JobState.QUARANTINED:
         raise ConfigError(f"job {job_id}: expected a quarantined job, got one that is {job.state.value}; see `medsam2d jobs`")
     return job
+
+
+def _conflicts(store: Store, name: str) -> tuple[Conflict, ...]:
+    if not name.startswith("series:"):
+        return (_conflict(store, _parsed(name)[1]),)
+    found = tuple(conflict for conflict in store.conflicts() if conflict.series_instance_uid == name.removeprefix("series:"))
+    if not found:
+        raise ConfigError(f"{name}: no instance of this series is quarantined; `medsam2d quarantine list` shows them")
+    return found
 
 
 def _conflict(store: Store, number: int) -> Conflict:

@@ -129,11 +129,21 @@ def test_the_quarantine_lists_jobs_and_instances_and_releases_both(desk: Desk) -
     assert desk.events() == ["job-released", "instance-conflict-examined"]
 
 
-@pytest.mark.parametrize("name", ["7", "job:x", "study:7", "job:99", "instance:99"])
+def test_all_quarantined_instances_of_a_series_are_released_at_once(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.stored(number)
+        desk.stored(number, content="other")
+    assert desk.told("quarantine", "release", "series:1.2.3").strip() == "series:1.2.3: 2 instances released"
+    assert desk.site.store.conflicts() == ()
+    (waiting,) = desk.site.store.waiting_series()
+    assert [path.name for path in desk.site.store.series_paths(waiting)] == ["1.2.3.1other.dcm", "1.2.3.2other.dcm"]
+
+
+@pytest.mark.parametrize("name", ["7", "job:x", "study:7", "job:99", "instance:99", "series:9.9"])
 def test_what_is_not_quarantined_is_refused_in_words(desk: Desk, name: str) -> None:
     done = desk.call("quarantine", "release", name)
     assert done.exit_code != 0
-    assert "expected" in str(done.exception) or "no instance of this number" in str(done.exception)
+    assert "expected" in str(done.exception) or "is quarantined; `medsam2d" in str(done.exception)
 
 
 def test_an_export_holds_both_contents_and_the_reason_and_overwrites_nothing(desk: Desk) -> None:
