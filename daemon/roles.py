@@ -12,11 +12,9 @@ from daemon.audit_observers import AssociationAudit, DeliveryAudit, ReceiptAudit
 from daemon.child import Life, repeat
 from daemon.clock import system_clock
 from daemon.config import Config, check_references
-from daemon.corrections import examine_conflicts
 from daemon.delivery import deliver_once
 from daemon.errors import ConfigError
 from daemon.evidence import gatherer
-from daemon.mask_shelf import MaskShelf
 from daemon.receiver import Receiver
 from daemon.retention import Retention
 from daemon.sender_watch import SenderWatch, each_of
@@ -135,7 +133,9 @@ def recover_jobs(settings: Config, book: Store, audit: Audit, identity: WorkerId
 
 def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     """Segment one job after the other with warm models; SIGHUP reads the rules anew between two jobs."""
-    from daemon.models import resident_models  # torch loads only in the worker's process
+    from daemon.corrections import examine_conflicts  # torch and the codecs load only in the worker's process
+    from daemon.mask_shelf import MaskShelf
+    from daemon.models import resident_models
     from daemon.worker import Worker
 
     identity = this_process("worker")

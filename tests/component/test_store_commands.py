@@ -162,11 +162,20 @@ def test_a_drained_store_gives_out_no_job_until_the_drain_ends(desk: Desk) -> No
     queued(desk.site)
     assert "none begins" in desk.told("drain", "--wait-seconds", "0")
     assert desk.site.store.claim_job(worker()) is None
+    assert "DRAINED since 2" in desk.told("status")
     assert desk.told("drain", "--off").strip() == "jobs begin again"
     assert desk.told("drain", "--off").strip() == "it was not drained"
     claimed(desk.site)
     assert desk.call("drain", "--wait-seconds", "0").exit_code == 1
     assert desk.events() == ["drain-begun", "drain-ended", "drain-begun"]
+
+
+def test_the_status_says_which_series_are_held_and_why(desk: Desk) -> None:
+    desk.stored(1)
+    (waiting,) = desk.site.store.waiting_series()
+    desk.site.store.hold_series(waiting, "1 of 3 instances that the rule expects")
+    assert "series held: 1 (1 of 3 instances that the rule expects)" in desk.told("status")
+    assert json.loads(desk.told("status", "--json"))["series_held"] == {"1 of 3 instances that the rule expects": 1}
 
 
 def test_the_drain_waits_for_the_running_job(desk: Desk) -> None:
