@@ -18,7 +18,7 @@ from daemon.audit import Audit
 from daemon.store import ConflictVerdict, Store
 from dicom_io.decode import decode_frames
 from dicom_io.errors import RejectedInput
-from dicom_io.instance import InstanceHeader, read_header
+from dicom_io.instance import READING_ERRORS, InstanceHeader, read_header
 
 LOG = logging.getLogger("medsam2d.corrections")
 BATCH = 50
@@ -43,15 +43,20 @@ def compare(first: Path, second: Path) -> ConflictVerdict:
             return ConflictVerdict.PIXELS_CHANGED
         if not np.array_equal(decode_frames(before), decode_frames(after)):
             return ConflictVerdict.PIXELS_CHANGED
-    except (RejectedInput, OSError):
+        same_header = _same_header(before, after)
+    except (RejectedInput, OSError, MemoryError, *READING_ERRORS):
         return ConflictVerdict.UNREADABLE
-    return ConflictVerdict.SAME_IMAGE if _same_header(before, after) else ConflictVerdict.HEADER_CORRECTED
+    return ConflictVerdict.SAME_IMAGE if same_header else ConflictVerdict.HEADER_CORRECTED
 
 
 def examine_conflicts(store: Store, audit: Audit, compare: Callable[[Path, Path], ConflictVerdict] = compare) -> int:
-    """Examine the conflicts that nobody has looked at, a batch of them; return how many."""
+    """Examine the conflicts that nobody has looked at, a batch of them; return how many.
+
+    A file that ends the process which decodes it would do so for ever: its second examination begins with the worst verdict.
+    """
     found = store.conflicts(only_unexamined=True, limit=BATCH)
     for conflict in found:
+        store.conclude(conflict.id, ConflictVerdict.EXAMINING if conflict.verdict is None else ConflictVerdict.UNREADABLE)
         verdict = compare(conflict.standing_path, conflict.path)
         if not store.conclude(conflict.id, verdict):
             continue

@@ -12,7 +12,7 @@ from daemon.store import Priority, Store, WaitingSeries
 from dicom_io.attributes import header_attributes
 from dicom_io.errors import DicomError, NotDicom, RejectedInput
 from dicom_io.gaps import missing_slices
-from dicom_io.instance import InstanceHeader, read_header
+from dicom_io.instance import READING_ERRORS, InstanceHeader, read_header
 from dicom_io.series import judge_series
 from rules.match import Plan, match
 from rules.rule import RuleSet
@@ -83,8 +83,21 @@ def gather(paths: Sequence[Path], waiting: WaitingSeries, ruleset: RuleSet, coun
 def gatherer(
     store: Store, ruleset: Callable[[], RuleSet], count_of: Callable[[WaitingSeries], Count | None]
 ) -> Callable[[WaitingSeries], Evidence]:
-    """Return the function that gathers the evidence of a series in `store`, by the rules that hold when it is called."""
-    return lambda waiting: gather(store.series_paths(waiting), waiting, ruleset(), count_of(waiting))
+    """Return the function that gathers the evidence of a series in `store`, by the rules that hold when it is called.
+
+    Headers that cannot be judged are the worker's to refuse with their reason: here they are no evidence against the series,
+    and never end the process that receives.
+    """
+
+    def of_series(waiting: WaitingSeries) -> Evidence:
+        paths = store.series_paths(waiting)
+        try:
+            return gather(paths, waiting, ruleset(), count_of(waiting))
+        except (*READING_ERRORS, IndexError, ZeroDivisionError) as error:
+            LOG.warning("series %s: its headers cannot be judged (%s)", waiting.series_instance_uid, type(error).__name__)
+            return Evidence(instances=len(paths))
+
+    return of_series
 
 
 def _readable(paths: Sequence[Path]) -> list[InstanceHeader]:

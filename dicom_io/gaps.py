@@ -27,6 +27,8 @@ def missing_slices(planes: Sequence[PlaneGeometry]) -> int:
     if np.abs(normals @ normals[0]).min() < PARALLEL:
         return 0
     places = np.sort(np.array([plane.position_mm for plane in planes]) @ normals[0])
+    if not np.isfinite(places).all():
+        return 0
     steps = np.diff(places)
     steps = steps[steps > SAME_PLACE_MM]
     if steps.size < MINIMUM_PLACES - 1:

@@ -20,13 +20,15 @@ from daemon.database.book import Book
 from daemon.database.errors import UnknownInstance
 from daemon.database.jobs import supersede
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE
-from daemon.database.series import open_series_of, standing
+from daemon.database.series import open_series_of, standing, unexamined
 from daemon.job_states import OPEN
 
 
 class ConflictVerdict(enum.StrEnum):
     """What other bytes under a taken SOP Instance UID are."""
 
+    EXAMINING = "examining"
+    """An examination began; found a second time, it ended its examiner."""
     SAME_IMAGE = "same-image"
     """Only the encoding differs: what came first stands for it."""
     HEADER_CORRECTED = "header-corrected"
@@ -67,7 +69,7 @@ class CorrectionBook(Book):
         query = select(INSTANCE, first.c.path.label("standing_path")).join(first, same_uid & first.c.superseded_by.is_(None))
         query = query.where(INSTANCE.c.quarantined.is_(True)).order_by(INSTANCE.c.id).limit(limit)
         with self.database.reading() as connection:
-            rows = connection.execute(query.where(INSTANCE.c.verdict.is_(None)) if only_unexamined else query).all()
+            rows = connection.execute(query.where(unexamined()) if only_unexamined else query).all()
         return tuple(_conflict(row) for row in rows)
 
     def conclude(self, conflict_id: int, verdict: ConflictVerdict) -> bool:
@@ -88,7 +90,8 @@ class CorrectionBook(Book):
                 return False
             here = INSTANCE.c.id == conflict_id
             connection.execute(update(INSTANCE).where(here).values(verdict=verdict.value))
-            old = connection.execute(select(INSTANCE).where(INSTANCE.c.sop_instance_uid == new.sop_instance_uid, standing())).one()
+            same_uid = select(INSTANCE).where(INSTANCE.c.sop_instance_uid == new.sop_instance_uid, standing())
+            old = connection.execute(same_uid.order_by(INSTANCE.c.id).limit(1)).one()
             if verdict is ConflictVerdict.SAME_IMAGE:
                 connection.execute(update(INSTANCE).where(here).values(quarantined=False, superseded_by=old.id))
             if verdict in ACCEPTED:

@@ -43,7 +43,7 @@ class SeriesBook(Book):
         """Return every series that waits, the longest quiet first."""
         columns = (SERIES.c.study_instance_uid, SERIES.c.series_instance_uid, SERIES.c.last_arrival, SERIES.c.state, SERIES.c.reason)
         titles = (SERIES.c.calling_ae_title, SERIES.c.called_ae_title)
-        conflict = exists().where(_instances_of_row(), INSTANCE.c.quarantined.is_(True), INSTANCE.c.verdict.is_(None))
+        conflict = exists().where(_instances_of_row(), INSTANCE.c.quarantined.is_(True), unexamined())
         query = select(*columns, *titles, conflict.label("unexamined")).order_by(SERIES.c.last_arrival)
         with self.database.reading() as connection:
             rows = connection.execute(query.where(SERIES.c.state.in_([state.value for state in states]))).all()
@@ -101,6 +101,11 @@ def content_sha256(instances: Iterable[tuple[str, str]]) -> str:
 def standing() -> ColumnElement[bool]:
     """The instances that count: accepted, and not replaced by a correction."""
     return INSTANCE.c.quarantined.is_(False) & INSTANCE.c.superseded_by.is_(None)
+
+
+def unexamined() -> ColumnElement[bool]:
+    """Of quarantined instances, those of which nobody knows yet what they change."""
+    return INSTANCE.c.verdict.is_(None) | (INSTANCE.c.verdict == "examining")
 
 
 def open_series_of(connection: Connection, study_instance_uid: str, series_instance_uid: str, arrived: dict[str, object]) -> None:

@@ -194,6 +194,29 @@ def test_masks_that_were_damaged_on_disk_are_made_again(hospital: Hospital, tmp_
     assert hospital.inferences == 2
 
 
+def test_an_image_that_ends_its_examiner_twice_is_left_to_people(hospital: Hospital) -> None:
+    hospital.deliver()
+    hospital.send(merge_patients, only=1)
+
+    def killed(_first: Path, _second: Path) -> ConflictVerdict:
+        raise KeyboardInterrupt
+
+    for verdict in (ConflictVerdict.EXAMINING, ConflictVerdict.UNREADABLE):
+        with pytest.raises(KeyboardInterrupt):
+            examine_conflicts(hospital.store, hospital.site.worker.audit, killed)
+        assert [conflict.verdict for conflict in hospital.store.conflicts()] == [verdict]
+    assert examine_conflicts(hospital.store, hospital.site.worker.audit, killed) == 0
+
+
+def test_an_examiner_that_was_killed_once_costs_the_correction_nothing(hospital: Hospital) -> None:
+    hospital.deliver()
+    hospital.send(merge_patients)
+    for conflict in hospital.store.conflicts():
+        hospital.store.conclude(conflict.id, ConflictVerdict.EXAMINING)
+    assert len(hospital.settle()) == 1
+    assert hospital.deliver().PatientID == "MERGED-1"
+
+
 EDITS: dict[str, tuple[Edit, ConflictVerdict]] = {
     "nothing": (lambda dataset: None, ConflictVerdict.SAME_IMAGE),
     "the encoding": (to_implicit, ConflictVerdict.SAME_IMAGE),

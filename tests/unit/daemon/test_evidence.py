@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 
-from daemon.evidence import Evidence, gather
-from daemon.store import Priority, WaitingSeries
+from daemon.evidence import Evidence, gather, gatherer
+from daemon.store import Priority, Store, WaitingSeries
 from dicom_io.errors import PeerUnreachable
 from dicom_io.synthesis import write_ct_series
 from rules.load import load_rules
 from rules.rule import RuleSet
-from tests.component.store_site import START
+from tests.component.store_site import START, new_site
 
 RULES = """\
 rules:
@@ -43,6 +45,12 @@ def ruleset(tmp_path: Path) -> RuleSet:
 def paths(tmp_path: Path) -> list[Path]:
     write_ct_series(tmp_path / "images", np.zeros((8, 6, 6), np.int16), np.diag([1.0, 1.0, 2.0, 1.0]))
     return sorted((tmp_path / "images").iterdir())
+
+
+@pytest.fixture
+def site_store(tmp_path: Path) -> Iterator[Store]:
+    with closing(new_site(tmp_path).store) as store:
+        yield store
 
 
 def edit(path: Path, **values: str) -> None:
@@ -95,3 +103,11 @@ def test_the_source_is_asked_and_its_silence_is_no_count(paths: list[Path], rule
 def test_a_file_that_cannot_be_read_does_not_end_the_judgement(paths: list[Path], ruleset: RuleSet) -> None:
     paths[2].write_bytes(b"torn")
     assert gather(paths, WAITING, ruleset, None).instances == 8
+
+
+def test_headers_that_cannot_be_judged_are_left_to_the_worker(site_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Evidence:
+        raise ValueError("what no header should hold")
+
+    monkeypatch.setattr("daemon.evidence.gather", broken)
+    assert gatherer(site_store, lambda: RuleSet(rules=()), lambda _series: None)(WAITING) == Evidence(instances=0)
