@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 
 from daemon.database.schema import JOB_INSTANCE
+from daemon.evidence import Evidence
 from daemon.job_states import JobState
 from daemon.ledger import Ledger, ledger
+from daemon.store import ConflictVerdict
 from tests.component.store_site import BOOT, Site, arrivals, claimed, instance, new_site, queued, result, worker
 
 
@@ -24,7 +26,13 @@ def receive(site: Site, random: Random) -> None:
 
 def wait(site: Site, random: Random) -> None:
     site.clock.forward(random.choice([5, 31, 400]))
-    arrivals(site.store, site.clock).step()
+    evidence = random.choice([None, None, Evidence(instances=1, missing_slices=1)])
+    arrivals(site.store, site.clock, evidence, incomplete=random.choice(["run", "hold", "discard"]), incomplete_seconds=300).step()
+
+
+def examine(site: Site, random: Random) -> None:
+    for conflict in site.store.conflicts():
+        site.store.conclude(conflict.id, random.choice(list(ConflictVerdict)))
 
 
 def end_an_attempt(site: Site, random: Random) -> None:
@@ -58,7 +66,7 @@ def ask(site: Site, random: Random) -> None:
                 wish(job.id)
 
 
-STEPS = (receive, receive, receive, wait, end_an_attempt, deliver, ask)
+STEPS = (receive, receive, receive, wait, wait, examine, end_an_attempt, deliver, ask)
 
 
 @settings(max_examples=12, deadline=None)
