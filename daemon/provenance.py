@@ -74,7 +74,7 @@ def identify(request: SeriesRequest, plan: Plan, volume: Volume, objects: Segmen
         dimension_organization_uid=derive_uid(root, "dimensions", *entropy),
         series_number=settings.series_number,
         # The mark comes first: what is cut off at 64 characters (LO) is the end of the rule's name.
-        series_description=f"{settings.series_description}{_mark(request)}: {plan.rule.name}"[:64],
+        series_description=f"{settings.series_description}{_partial_mark(request)}: {plan.rule.name}"[:64],
         content_label="AI_SEGMENTATION",
         content_description="; ".join(("AI result, not for diagnosis", *request.remarks))[:64],
         content_creator_name=settings.content_creator_name,
@@ -137,7 +137,7 @@ def _arrival_parameters(request: SeriesRequest) -> dict[str, str]:
     return {**partial, **replaced}
 
 
-def _mark(request: SeriesRequest) -> str:
+def _partial_mark(request: SeriesRequest) -> str:
     return " [PARTIAL]" if request.partial_reason else ""
 
 
