@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from daemon.audit_chain import AuditChain, AuditRecord, Json
 from daemon.clock import Clock, system_clock
-from daemon.store import Conflict, ConflictVerdict, Delivery, Job, WaitingSeries
+from daemon.store import Conflict, ConflictVerdict, Delivery, Job, OutboxState, WaitingSeries
 from daemon.version import version
 
 if TYPE_CHECKING:  # these bring torch and highdicom, which the listener never needs
     from daemon.provenance import Provenance
+    from daemon.written import ObjectKind, WrittenObject
     from dicom_io.association_log import AssociationEvent
     from rules.quality import Verdict
 
@@ -82,9 +83,13 @@ class Audit:
         """A job over more, or corrected, instances takes the place of earlier results; what it makes of them follows."""
         return self._append("results-superseded", **_of_job(job), superseded_sop_instance_uids=list(sop_instance_uids))
 
-    def job_skipped(self, job: Job, reasons: Sequence[str]) -> AuditRecord:
-        """No rule matched, or there is nothing to deliver."""
-        return self._append("job-skipped", **_of_job(job), reasons=list(reasons))
+    def job_skipped(self, job: Job, reasons: Sequence[str], written: Sequence[WrittenObject] = ()) -> AuditRecord:
+        """No rule matched, or there is no segmentation; `written` are the reports that say so."""
+        return self._append("job-skipped", **_of_job(job), reasons=list(reasons), objects=_of_written(written))
+
+    def left_out(self, job: Job, reasons: Sequence[str]) -> AuditRecord:
+        """Of a series with results, some volumes or instances gave none."""
+        return self._append("left-out", **_of_job(job), reasons=list(reasons))
 
     def job_refused(self, job: Job, code: str, message: str) -> AuditRecord:
         """The data can never be processed."""
@@ -111,7 +116,12 @@ class Audit:
         return self._append("drain-begun" if begins else "drain-ended", user=_user())
 
     def segmentation_created(
-        self, job: Job, provenance: Provenance, verdicts: Sequence[Verdict], seconds: Mapping[str, float]
+        self,
+        job: Job,
+        provenance: Provenance,
+        written: Sequence[WrittenObject],
+        verdicts: Sequence[Verdict],
+        seconds: Mapping[str, float],
     ) -> AuditRecord:
         """A result was made: from which instances, by which rule, weights, device and version, and in which time."""
         weights: dict[str, Json] = dict(provenance.weights)
@@ -124,13 +134,32 @@ class Audit:
             weights_sha256=weights,
             device=provenance.device,
             precision=provenance.precision,
-            version=provenance.identity.algorithm_version,
-            sop_instance_uid=provenance.identity.sop_instance_uid,
+            batch=provenance.batch,
+            version=provenance.algorithm_version,
+            sop_instance_uid=written[0].sop_instance_uid,
+            objects=_of_written(written),
             source_sop_instance_uids=list(provenance.source_sop_instance_uids),
             annotation_sop_instance_uids=list(provenance.annotation_sop_instance_uids),
             verdicts=[_of_verdict(verdict) for verdict in verdicts],
             seconds={name: round(value, 3) for name, value in seconds.items()},
         )
+
+    def result_quarantined(self, job: Job, code: str, kind: ObjectKind, sop_instance_uid: str) -> AuditRecord:
+        """An object did not say what was meant: it was put aside and never sent."""
+        return self._append("result-quarantined", **_of_job(job), code=code, kind=kind.value, sop_instance_uid=sop_instance_uid)
+
+    def delivery_begun(self, delivery: Delivery) -> AuditRecord:
+        """A result goes out to a destination."""
+        return self._append("delivery-begun", **_of_delivery(delivery), attempt=delivery.attempt + 1)
+
+    def stored_at_destination(self, delivery: Delivery, remark: str) -> AuditRecord:
+        """A destination answered that it stored a result; whether it counts as delivered is said by `delivered`."""
+        return self._append("stored-at-destination", **_of_delivery(delivery), remark=remark)
+
+    def commitment_reported(self, transaction_uid: str, committed: Sequence[str], failed: Mapping[str, int]) -> AuditRecord:
+        """A destination reported which results it promises to keep; `failed`: SOP Instance UID -> Failure Reason."""
+        reasons: dict[str, Json] = dict(failed)
+        return self._append("commitment-reported", transaction_uid=transaction_uid, committed=list(committed), failed=reasons)
 
     def delivered(self, delivery: Delivery) -> AuditRecord:
         """A destination confirmed a result."""
@@ -139,6 +168,19 @@ class Audit:
     def delivery_failed(self, delivery: Delivery, code: str, message: str) -> AuditRecord:
         """A result could not be sent; it is tried again."""
         return self._append("delivery-failed", **_of_delivery(delivery), attempt=delivery.attempt + 1, code=code, message=message)
+
+    def delivery_refused(self, delivery: Delivery, state: OutboxState, code: str, message: str) -> AuditRecord:
+        """A destination will never take a result: it is left out, or quarantined until a person decides."""
+        event = "delivery-left-out" if state is OutboxState.LEFT_OUT else "delivery-quarantined"
+        return self._append(event, **_of_delivery(delivery), code=code, message=message)
+
+    def deliveries_released(self, destination: str | None, count: int) -> AuditRecord:
+        """A person wants what is quarantined sent again."""
+        return self._append("deliveries-released", destination=destination, count=count, user=_user())
+
+    def log_read(self, folder: Path) -> AuditRecord:
+        """A person exported the trail."""
+        return self._append("audit-log-read", folder=folder.absolute().as_uri(), user=_user())
 
     def weights_installed(self, *, name: str, sha256: str, trusted: bool) -> AuditRecord:
         """A person installed weights; `trusted` where they vouched for the file themselves, without a publisher's hash."""
@@ -177,10 +219,17 @@ def _of_series(series: WaitingSeries) -> dict[str, Json]:
 def _of_delivery(delivery: Delivery) -> dict[str, Json]:
     return {
         "job": delivery.job_id,
+        "study_instance_uid": delivery.study_instance_uid,
         "destination": delivery.destination,
         "sop_instance_uid": delivery.sop_instance_uid,
         "sha256": delivery.sha256,
     }
+
+
+def _of_written(written: Sequence[WrittenObject]) -> list[Json]:
+    """Every object with its other form, where it has one."""
+    both = [one for first in written for one in (first, first.alternative) if one is not None]
+    return [{"kind": one.kind.value, "sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256} for one in both]
 
 
 def _of_verdict(verdict: Verdict) -> dict[str, Json]:

@@ -78,8 +78,14 @@ class AuditChain:
 def records(folder: Path) -> Iterator[AuditRecord]:
     """Read every record, the oldest first. Call `verify` first where it matters whether they can be believed."""
     for path in sorted(folder.glob(FILES)):
-        with path.open(encoding="ascii") as stream:
-            for line in stream:
+        yield from records_of(path)
+
+
+def records_of(path: Path) -> Iterator[AuditRecord]:
+    """Read every whole record of one file of the trail; a line that is being written, or was torn, is no record."""
+    with path.open(encoding="ascii") as stream:
+        for line in stream:
+            if line.endswith("\n"):
                 yield AuditRecord(**json.loads(line))
 
 

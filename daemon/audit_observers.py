@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from daemon.audit import Audit
 from daemon.spool import Recording, SpooledInstance
-from daemon.store import Delivery
+from daemon.store import Delivery, OutboxState
 from dicom_io.association_log import AssociationEvent
+from dicom_io.commitment import CommitmentReport
 from dicom_io.received import ReceivedInstance, StoreOutcome
 
 
@@ -41,14 +42,31 @@ class ReceiptAudit:
 
 @dataclass(frozen=True)
 class DeliveryAudit:
-    """Records every confirmation and every failure."""
+    """Records what each destination was sent and answered."""
 
     audit: Audit
+
+    def sending(self, delivery: Delivery) -> None:
+        """Hear that its bytes go out next."""
+        self.audit.delivery_begun(delivery)
+
+    def stored(self, delivery: Delivery, remark: str) -> None:
+        """Hear that it is stored."""
+        self.audit.stored_at_destination(delivery, remark)
+
+    def reported(self, report: CommitmentReport) -> None:
+        """Hear of a storage commitment report, whatever it settles."""
+        self.audit.commitment_reported(report.transaction_uid, sorted(report.committed), report.failed)
 
     def delivered(self, delivery: Delivery) -> None:
         """Hear of a confirmation."""
         self.audit.delivered(delivery)
 
     def delivery_failed(self, delivery: Delivery, code: str, message: str) -> None:
-        """Hear of a failure."""
-        self.audit.delivery_failed(delivery, code, message)
+        """Hear of a failure; of a destination that is down for days only the 1st, 2nd, 4th, 8th ... is recorded."""
+        if (delivery.attempt + 1) & delivery.attempt == 0:
+            self.audit.delivery_failed(delivery, code, message)
+
+    def delivery_refused(self, delivery: Delivery, state: OutboxState, code: str, message: str) -> None:
+        """Hear that it will never be taken."""
+        self.audit.delivery_refused(delivery, state, code, message)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from daemon.commands import audit, bench, jobs, quarantine, rules, serve, weights
+from daemon.commands import audit, bench, deliveries, destinations, jobs, quarantine, rules, serve, weights
 from daemon.commands.check import check_installation
 from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar
 from daemon.commands.ledger import show_ledger
@@ -38,6 +38,9 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")
 app.add_typer(bench.app, name="bench")
 app.add_typer(rules.app, name="rules")
+app.add_typer(destinations.app, name="destinations")
+app.add_typer(deliveries.app, name="deliveries")
+app.command(name="echo")(destinations.echo_destination)
 
 
 def main() -> None:
@@ -122,6 +125,117 @@ def segment(
     typer.echo(command.as_json(reports) if as_json else command.as_text(reports))
     if not any(report.outcome == "segmented" for report in reports):
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command(name="train")
+def train_command(
+    data: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="labelled cases: one sub-folder a family (see docs/training.md)")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="folder of the run: checkpoints, metrics, weights")] = Path("training"),
+    start: Annotated[str, typer.Option("--from", metavar="NAME|FILE|scratch", help="weights to begin with")] = "starter",
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out; its own settings hold")] = False,
+    minutes: Annotated[float, typer.Option(help="stop after so long, resumable")] = 60.0,
+    steps: Annotated[int, typer.Option(min=1, help="optimiser steps of the whole run")] = 2000,
+    length: Annotated[int, typer.Option(min=1, help="slices of a clip (fine-tuning)")] = 5,
+    batch: Annotated[int, typer.Option(min=1, help="clips of a forward pass (fine-tuning)")] = 6,
+    accumulate: Annotated[int, typer.Option(min=1, help="forward passes of a step (fine-tuning)")] = 1,
+    rate: Annotated[float | None, typer.Option(help="peak learning rate (default: by the kind of start)")] = None,
+    encoder_share: Annotated[float | None, typer.Option(help="rate of the image encoder relative to the rest")] = None,
+    phantoms: Annotated[int, typer.Option(min=0, help="phantoms of our own in the mix")] = 0,
+    family_weight: Annotated[list[str] | None, typer.Option(metavar="NAME=WEIGHT", help="how often a family is drawn; repeat")] = None,
+    validate_on: Annotated[Path | None, typer.Option(help="cases to measure on (default: the val split of DIR)")] = None,
+    validate: Annotated[int, typer.Option(min=0, help="cases of each family to measure at a checkpoint; 0 = none")] = 0,
+    window: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="intensity window of images that are not windowed yet")] = None,
+    region_scale: Annotated[float | None, typer.Option(help="look at squares of so many box sides; 0 = whole frames")] = None,
+    amp: Annotated[bool, typer.Option("--amp", help="compute in bfloat16 where that is safe")] = False,
+    seed: Annotated[int, typer.Option(help="of the clips and of weights from scratch")] = 0,
+    config: ConfigOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train weights on labelled volumes and phantoms: from scratch, or from the starter's or an official checkpoint."""
+    from daemon.commands import train as command
+    from daemon.models import choose_device
+    from model.training.loop import Stage
+
+    settings = load_settings(config, missing_is_default=True)
+    place = choose_device(device)
+    if resume:
+        training, setup = command.resume_run(out, place)
+    else:
+        request = command.TrainRequest(
+            data=data,
+            out=out,
+            start=start,
+            steps=steps,
+            stage=Stage(steps=steps, length=length, batch=batch, accumulate=accumulate),
+            rate=rate,
+            encoder_share=encoder_share,
+            phantoms=phantoms,
+            family_weights=command.parse_shares(tuple(family_weight or ())),
+            validation=validate_on,
+            window=parse_window(window) if window else None,
+            region_scale=region_scale,
+            bfloat16=amp,
+            seed=seed,
+        )
+        training, setup = command.begin_run(request, settings, place)
+    with progress_bar("steps", quiet=as_json) as progress:
+        report = command.train(training, setup, out, minutes=minutes, validate=validate, progress=progress)
+    typer.echo(json.dumps(vars(report)) if as_json else command.as_text(report))
+
+
+@app.command(name="evaluate")
+def evaluate_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="labelled cases: one sub-folder a family (see docs/training.md)")],
+    weights_names: Annotated[list[str] | None, typer.Option("--weights", metavar="NAME|FILE", help="weights to measure; repeat")] = None,
+    prompt: Annotated[str, typer.Option(help="box, point or mask")] = "box",
+    jitter: Annotated[float, typer.Option(help="each side of the box moves by up to this share of the box")] = 0.05,
+    which_slice: Annotated[str, typer.Option("--slice", help="middle or largest: the slice that is prompted")] = "middle",
+    family: Annotated[list[str] | None, typer.Option(help="only this family; repeat")] = None,
+    split: Annotated[str, typer.Option(help="val, train or all; cases without a split are always measured")] = "val",
+    window: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="intensity window of images that are not windowed yet")] = None,
+    seed: Annotated[int, typer.Option(help="of the simulated prompts")] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder for scores.csv, summary.json and picture sheets")] = None,
+    config: ConfigOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure weights on labelled cases, beside other weights and simple baselines."""
+    from daemon import evaluation_report as report
+    from daemon.commands import evaluate as command
+
+    request = command.EvaluateRequest(
+        folder=folder,
+        weights=tuple(weights_names or ()),
+        protocol=command.protocol_of(prompt, which_slice, jitter, seed),
+        reading=command.reading_of(split, parse_window(window) if window else None),
+        families=tuple(family or ()),
+        device=device,
+    )
+    with progress_bar("objects", quiet=as_json) as progress:
+        evaluated = command.run(request, load_settings(config, missing_is_default=True), progress)
+    if out is not None:
+        report.write_report(out, evaluated)
+    typer.echo(report.as_json(evaluated) if as_json else report.as_text(evaluated))
+
+
+@app.command()
+def inspect(
+    place: Annotated[Path, typer.Argument(metavar="DIR", help="a folder of DICOM, or one file")],
+    pixels: Annotated[bool, typer.Option("--pixels", help="also decode every image, as a job would")] = False,
+    identify: Annotated[bool, typer.Option("--identify", help="also show patient, date and descriptions")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a folder holds: series, volumes, geometry, oddities, and what is refused and why."""
+    from daemon.commands import inspect as command
+
+    found = command.inspect_folder(place, pixels=pixels)
+    if as_json:
+        typer.echo(command.as_json(found, identify=identify))
+        return
+    command.show(found, Console(), identify=identify)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from daemon.destination_settings import Destination, DestinationTls
 from daemon.setting_types import AeTitle, FilePath, Host, Name, Networks, Port, Sha256, UidRoot
 from rules.errors import Fault
 from rules.places import Places
@@ -150,25 +151,30 @@ class WorkerSettings(Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]+)$")] = "auto"
     """auto (a GPU if there is one), cpu, or cuda:N."""
-    precision: Literal["float32"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: float32 on a CPU, bfloat16 on a GPU that has it, else float16. Prompted slices are always computed in float32."""
     threads: Annotated[Integer, Field(ge=1, le=1024)] | None = None
     """CPU threads; absent: one a core."""
+    resident_models: Annotated[Integer, Field(ge=1, le=100)] = 2
+    """Weights that stay loaded; those used longest ago are given up."""
+    step_timeout_seconds: Seconds = 300.0
+    """A single step of the model (a slice, with its encoding) that takes longer is taken to hang: the worker ends itself, and the
+    job is tried again."""
     default_weights: Name = SHIPPED_WEIGHTS
     """For rules and targets that name no weights; `starter` ships with the software."""
     attempts: Annotated[Integer, Field(ge=1, le=100)] = 3
     """A job that failed so often is quarantined."""
 
 
-class Destination(Section):
-    """A system that results are sent to."""
+class InboxSettings(Section):
+    """A folder whose files are taken in as if they had been received: exports, USB imports."""
 
-    host: Host
-    port: Annotated[Port, Field(ge=1)]
-    ae_title: AeTitle
-    """Its AE title."""
-    calling_ae_title: AeTitle | None = None
-    """What we call ourselves there; absent: `ae_title` of this configuration."""
-    timeout_seconds: Seconds = 30.0
+    folder: FilePath | None = None
+    """Absent: no inbox. What is taken in is removed from it; what is no DICOM is moved to its sub-folder `rejected`."""
+    quiet_seconds: Seconds = 5.0
+    """A file is taken once it has not changed for so long and nobody holds it open for writing."""
+    calling_ae_title: AeTitle = "INBOX"
+    """The AE title that rules and audit see as the sender of such files."""
 
 
 class DeliverySettings(Section):
@@ -199,6 +205,30 @@ class ResultSettings(Section):
     content_creator_name: Annotated[str, Field(min_length=1, max_length=64)] = "medsam2d^automatic"
     """A DICOM person name: family^given."""
     device_serial_number: Annotated[str, Field(min_length=1, max_length=64)] = "1"
+    maximum_frames: Annotated[Integer, Field(ge=1)] = 2000
+    """A viewer's budget: targets are spread over several segmentation objects rather than exceed it."""
+    maximum_mib: Annotated[Integer, Field(ge=1, le=2000)] = 100
+    """The same, in MiB of decoded pixels of one object."""
+
+
+class SyslogSettings(Section):
+    """An audit record repository that takes syslog over TLS (RFC 5425)."""
+
+    host: Host
+    port: Annotated[Port, Field(ge=1)] = 6514
+    tls: DestinationTls = DestinationTls()
+    """Who may vouch for it, and our own certificate."""
+
+
+class AuditSettings(Section):
+    """Audit messages of PS3.15 section A.5; the trail on disk is always kept (folders.audit)."""
+
+    source_id: Text | None = None
+    """How we are called in messages; absent: this host's name."""
+    enterprise_site_id: Text | None = None
+    """The site, where one repository serves several."""
+    syslog: SyslogSettings | None = None
+    """Absent: messages are not sent; `medsam2d audit export` still writes them."""
 
 
 class LoggingSettings(Section):
@@ -216,6 +246,7 @@ class Config(Section):
     folders: FolderSettings = Field(default_factory=FolderSettings)
     spool: SpoolSettings = SpoolSettings()
     store: StoreSettings = StoreSettings()
+    inbox: InboxSettings = InboxSettings()
     arrivals: ArrivalSettings = Field(default_factory=ArrivalSettings)
     retention: RetentionSettings = RetentionSettings()
     rules: RulesSettings = RulesSettings()
@@ -226,6 +257,7 @@ class Config(Section):
     """Where results go, by the names that rules use."""
     delivery: DeliverySettings = DeliverySettings()
     result: ResultSettings = ResultSettings()
+    audit: AuditSettings = AuditSettings()
     logging: LoggingSettings = LoggingSettings()
     _places: Places | None = PrivateAttr(default=None)
 

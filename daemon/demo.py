@@ -23,10 +23,11 @@ from daemon.demo_service import ARCHIVE_AE_TITLE, DEMO_AE_TITLE, LABELS, SENDER_
 from dicom_io.geometry import Float64, PlaneGeometry, affine_from_planes
 from dicom_io.listener import Listener, ListenerSettings, Peer, ReceivedInstance, StoreOutcome
 from dicom_io.part10 import file_header
+from dicom_io.peer import Destination
 from dicom_io.preview import overlay_sheet
 from dicom_io.segmentation_check import place_frames
 from dicom_io.segmentation_reader import ReadSegmentation, read_segmentation
-from dicom_io.sender import Destination, store
+from dicom_io.sender import store
 from dicom_io.synthesis import SyntheticStudy, write_ct_series
 from model.training.baselines import extruded_box, threshold_in_body
 from model.training.overlap import dice
@@ -34,7 +35,7 @@ from model.training.phantoms import Phantom, demo_phantom, prompt_frame
 
 SEED = 3
 """Never used in training, which starts at seed 1000. Chosen among the demo seeds because the starter weights find all three of its organs
-well; model/weights/MODEL_CARD.md gives the figures of all ten."""
+well; model/weights/README.md gives the figures of all ten."""
 TIME_LIMIT_SECONDS = 600.0
 WINDOW_HU = (40.0, 400.0)
 """Centre and width of the abdominal soft-tissue window, for the picture and for the model."""

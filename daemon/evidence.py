@@ -9,11 +9,11 @@ from pathlib import Path
 
 from daemon.request import SeriesRequest
 from daemon.store import Priority, Store, WaitingSeries
-from dicom_io.attributes import header_attributes
 from dicom_io.errors import DicomError, NotDicom, RejectedInput
-from dicom_io.gaps import missing_slices
 from dicom_io.instance import READING_ERRORS, InstanceHeader, read_header
+from dicom_io.missing_slices import missing_slices
 from dicom_io.series import judge_series
+from dicom_io.slice_stack import Refused, SliceStack
 from rules.match import Plan, match
 from rules.rule import RuleSet
 
@@ -111,18 +111,18 @@ def _readable(paths: Sequence[Path]) -> list[InstanceHeader]:
 
 
 def _plan(headers: Sequence[InstanceHeader], waiting: WaitingSeries, ruleset: RuleSet) -> Plan | None:
-    """The plan of the first rule that matches; a series that is no volume yet is matched by the attributes of its first instance."""
+    """The plan of the first volume that a rule matches, else of the first part that is no volume yet; None if nothing matches."""
     if not headers:
         return None
     calling, called = waiting.calling_ae_title, waiting.called_ae_title
     try:
         series = judge_series(headers)
-        request = SeriesRequest(series=series, created=waiting.last_arrival, calling_ae_title=calling, called_ae_title=called)
-        attributes = request.attributes
     except RejectedInput:
-        attributes = {**header_attributes(headers[0].dataset), "calling_ae_title": calling, "called_ae_title": called}
-    plan = match(attributes, ruleset)
-    return plan if isinstance(plan, Plan) else None
+        return None  # the worker refuses it with this reason
+    request = SeriesRequest(series=series, created=waiting.last_arrival, calling_ae_title=calling, called_ae_title=called)
+    parts: tuple[SliceStack | Refused, ...] = (*series.stacks, *series.refused)
+    plans = (match(request.attributes_of(part), ruleset) for part in parts)
+    return next((plan for plan in plans if isinstance(plan, Plan)), None)
 
 
 def _asked(waiting: WaitingSeries, count: Count | None) -> tuple[int | None, bool]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +33,8 @@ class SegmentedObjects:
     """(weights id, SHA-256) of every model that took part."""
     device: str
     precision: str
+    batch: str = ""
+    """How many frames were encoded, and how many objects tracked, at once."""
 
     @property
     def masks(self) -> NDArray[np.bool_]:
@@ -48,6 +51,7 @@ class SegmentedObjects:
             weights=self.weights,
             device=self.device,
             precision=self.precision,
+            batch=self.batch,
         )
 
 
@@ -70,30 +74,36 @@ def _infer(volume: Volume, prompted: GeneratedPrompts, tools: Tools) -> KeptMask
     """Propagate every prompted object; objects that share weights, window and stop rule share one pass over the slices."""
     found: dict[int, ObjectResult] = {}
     weights: dict[str, str] = {}
-    device = precision = ""
+    run: dict[str, set[str]] = {"device": set(), "precision": set(), "batch": set()}
     for objects in _passes(prompted.objects):
         target = objects[0].target
         segmenter = tools.models.segmenter(target.weights)
         result = segmenter.segment(
             to_frames(volume.voxels, *window_bounds(volume, target)),
             [prompt for item in objects for prompt in item.prompts],
-            _options(tools.options, target),
+            _options(tools.options, objects, volume),
             tools.progress,
         )
         weights[result.weights_id] = tools.models.sha256(target.weights)
-        device, precision = result.device, result.precision
+        for name, values in run.items():
+            values.add(getattr(result, name))
         found |= _by_object(result)
     return KeptMasks(
         objects=tuple(_cleaned(found[item.object_id], item.target) for item in prompted.objects),
         weights=tuple(sorted(weights.items())),
-        device=device,
-        precision=precision,
+        # Targets of one job may end up on different devices, when one of them does not fit the first.
+        **{name: "; ".join(sorted(values)) for name, values in run.items()},
     )
 
 
 def _with_prompts(prompted: GeneratedPrompts, masks: KeptMasks) -> SegmentedObjects:
     return SegmentedObjects(
-        prompted=prompted.objects, results=masks.objects, weights=masks.weights, device=masks.device, precision=masks.precision
+        prompted=prompted.objects,
+        results=masks.objects,
+        weights=masks.weights,
+        device=masks.device,
+        precision=masks.precision,
+        batch=masks.batch,
     )
 
 
@@ -121,8 +131,19 @@ def _cleaned(result: ObjectResult, target: Target) -> ObjectResult:
     return replace(result, mask=clean(result.mask, target))
 
 
-def _options(base: PropagationOptions, target: Target) -> PropagationOptions:
-    """The rule's stop rule, unless a person asked for none or for the reference's behaviour."""
+def _options(base: PropagationOptions, objects: Sequence[PromptedObject], volume: Volume) -> PropagationOptions:
+    """The rule's stop rule and extents, unless a person asked for none or for the reference's behaviour."""
     if base.reference or base.stop_after_empty_frames is None:
         return base
-    return replace(base, stop_after_empty_frames=target.stop_after_empty_frames)
+    extents = {item.object_id: extent for item in objects if (extent := _extent(item, volume)) is not None}
+    return replace(base, stop_after_empty_frames=objects[0].target.stop_after_empty_frames, object_extents=extents)
+
+
+def _extent(item: PromptedObject, volume: Volume) -> tuple[int, int] | None:
+    """The first and last slice within the target's reach of its prompts; None where the rule states none."""
+    reach_mm = item.target.maximum_reach_mm
+    if reach_mm is None:
+        return None
+    slices = math.floor(reach_mm / volume.spacing_mm[0] + 1e-6)
+    frames = [prompt.frame for prompt in item.prompts]
+    return max(min(frames) - slices, 0), min(max(frames) + slices, len(volume.voxels) - 1)

@@ -26,7 +26,8 @@ from model.result import ObjectResult, StopReason, Stops
 from rules.prompts.generate import PromptedObject
 
 LOG = logging.getLogger("medsam2d.masks")
-FIGURES = ("iou", "object_score_logit", "stability")
+FIGURES = ("iou", "object_score_logit", "stability", "agreement")
+"""One number a frame; `agreement` may be absent."""
 DEFAULT_OPTIONS = PropagationOptions()
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
@@ -40,6 +41,8 @@ class KeptMasks:
     """(weights id, SHA-256) of every model that took part."""
     device: str
     precision: str
+    batch: str = ""
+    """How many frames were encoded, and how many objects tracked, at once."""
 
 
 class MaskShelf:
@@ -75,7 +78,7 @@ def inference_key(volume: Volume, prompted: Sequence[PromptedObject], weights: S
     changes no mask. Nor is the version of the software: an upgrade alone recomputes nothing, also where it adds a setting.
     """
     digest = hashlib.sha256()
-    for text in sorted(source.sop_instance_uid for source in volume.sources):
+    for text in sorted(source.sop_instance_uid for source in volume.sent):
         digest.update(text.encode() + b"\n")
     digest.update(np.ascontiguousarray(volume.voxels).tobytes())
     digest.update(np.ascontiguousarray(volume.affine).tobytes())
@@ -110,11 +113,12 @@ def _encoded(masks: KeptMasks) -> bytes:
         "weights": masks.weights,
         "device": masks.device,
         "precision": masks.precision,
+        "batch": masks.batch,
     }
     arrays: dict[str, NDArray[np.generic]] = {"described": np.frombuffer(json.dumps(described).encode(), np.uint8)}
     for item in masks.objects:
         arrays[f"mask_{item.object_id}"] = np.packbits(item.mask)
-        arrays |= {f"{figure}_{item.object_id}": getattr(item, figure) for figure in FIGURES}
+        arrays |= {f"{figure}_{item.object_id}": values for figure in FIGURES if (values := getattr(item, figure)) is not None}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
     return buffer.getvalue()
@@ -129,12 +133,13 @@ def _decoded(path: Path) -> KeptMasks:
         weights=tuple((name, digest) for name, digest in described["weights"]),
         device=described["device"],
         precision=described["precision"],
+        batch=described["batch"],
     )
 
 
 def _object(arrays: np.lib.npyio.NpzFile, item: dict[str, object]) -> ObjectResult:
     number, shape = item["object_id"], tuple(map(int, item["shape"]))  # type: ignore[call-overload]  # our own JSON
     bits = np.unpackbits(arrays[f"mask_{number}"], count=int(np.prod(shape)))
-    figures = {figure: arrays[f"{figure}_{number}"] for figure in FIGURES}
+    figures = {figure: arrays[f"{figure}_{number}"] for figure in FIGURES if f"{figure}_{number}" in arrays}
     stopped = Stops(forward=StopReason(item["forward"]), backward=StopReason(item["backward"]))
     return ObjectResult(object_id=int(str(number)), mask=bits.astype(bool).reshape(shape), stopped=stopped, **figures)

@@ -1,86 +1,97 @@
 """The journey of one series.
 
 A C-STORE's bytes go to the spool; when a series is complete the rules name its targets; its instances become a volume, each
-target becomes prompts; the model propagates each prompt through the slices into masks; the masks become a SEG, which is
-checked, delivered and audited.
+target becomes prompts; the model propagates each prompt through the slices into masks; the masks become a SEG and an
+SR, which are checked, delivered and audited.
 
-This file is the middle of that sentence, from the complete series to the checked SEG: no thread, no retry, no path handling.
+This file is the middle of that sentence, from the complete series to the checked objects: no thread, no retry, no path handling.
 Those live one level out, in `daemon.worker` (jobs) and `daemon.commands.segment` (folders).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from daemon.annotations import annotations_for, in_words
 from daemon.errors import ConfigError
 from daemon.inference import SegmentedObjects, segment_objects
-from daemon.provenance import Provenance, identify
+from daemon.planning import Planned, Skipped, plan_volumes, wrong_unit
+from daemon.provenance import Provenance
 from daemon.request import SeriesRequest
 from daemon.tools import Tools
-from dicom_io.segmentation import write_segmentation
-from dicom_io.segmentation_check import check_segmentation
+from daemon.writing import Findings, write_results
+from daemon.written import WrittenObject
+from dicom_io.slice_stack import Refused
 from dicom_io.volume import Volume
-from dicom_io.volume_reader import read_volume
+from dicom_io.volume_reader import read_or_refuse
 from model.prompt import BoxPrompt
-from rules.match import NoMatch, Plan, match
+from rules.match import Plan
 from rules.prompts.generate import GeneratedPrompts, PromptContext, generate, with_boxes
 from rules.quality import Verdict, judge
 
 
 @dataclass(frozen=True, kw_only=True)
-class Skipped:
-    """Nothing to deliver, and why, a line a reason."""
-
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Segmented:
-    """A checked SEG, ready to be delivered."""
+    """Checked objects, ready to be delivered."""
 
-    part10: bytes
+    written: tuple[WrittenObject, ...]
+    """In the order of delivery: a SEG comes before the report that refers to it."""
     provenance: Provenance
     verdicts: tuple[Verdict, ...]
-    destinations: tuple[str, ...]
     volume: Volume
     objects: SegmentedObjects
     missing: tuple[str, ...]
 
 
-def segment_series(request: SeriesRequest, tools: Tools) -> Skipped | Segmented:
-    """Take a complete series to its checked SEG, or say why there is none.
+def segment_series(request: SeriesRequest, tools: Tools) -> Iterator[Skipped | Refused | Segmented]:
+    """Take every volume of a complete series to its checked objects, or say why there is no segmentation; one at a time: each is large.
 
-    Raises `dicom_io.errors.RejectedInput` for data that can never be processed and `InvalidSegmentation` if the object that
-    was written does not say what was meant (a bug: it never leaves the house).
+    Raises `dicom_io.errors.RejectedInput` for a series of which nothing can ever be processed and `daemon.gate.GateFailure` if an
+    object that was written does not say what was meant (a bug: it never leaves the house).
     """
-    plan = match(request.attributes, tools.ruleset)
-    if isinstance(plan, NoMatch):
-        return Skipped(reasons=plan.reasons)
+    refused: list[Refused] = []
+    others = False
+    for item in plan_volumes(request, tools.ruleset):
+        outcome = segment_volume(request, item, tools) if isinstance(item, Planned) else item
+        if isinstance(outcome, Refused):
+            refused.append(outcome)
+        else:
+            others = True
+            yield outcome
+    if refused and not others:
+        raise refused[0].error
+    yield from refused
+
+
+def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Skipped | Refused | Segmented:
+    """Take one volume to its checked objects, or say why there is no segmentation."""
+    plan = planned.plan
     with tools.stage("read"):
-        volume = read_volume(request.series)
+        volume = read_or_refuse(planned.stack)
+    if isinstance(volume, Refused):
+        return volume
+    no_suv = wrong_unit(plan, volume, planned.stack)
+    if no_suv is not None:
+        return planned.stack.refused(no_suv)
     with tools.stage("prompt"):
         annotations = annotations_for(plan, volume, request)
         prompted = _prompts(plan, PromptContext(volume=volume, annotations=annotations.placed), request.boxes)
     missing = _missing(prompted) + in_words(annotations.rejected)
-    if not prompted.objects:
-        return Skipped(reasons=missing)
     with tools.stage("segment"):
         objects = segment_objects(volume, prompted, tools)
     verdicts = judge(prompted.objects, objects.results, volume)
     kept = objects.keep(verdict.object_id for verdict in verdicts if verdict.delivers)
-    if not kept.results:
-        return Skipped(reasons=tuple(reason for verdict in verdicts for reason in verdict.reasons) + missing)
+    findings = Findings(request=request, plan=plan, volume=volume, prompted=prompted, objects=kept, verdicts=verdicts)
     with tools.stage("write"):
-        provenance = identify(request, plan, volume, kept, tools.result)
-        part10 = write_segmentation(volume, kept.masks, provenance.segments, provenance.identity)
-        check_segmentation(part10, volume, kept.masks, provenance.segments)
+        results = write_results(findings, tools.result)
+    if not kept.results:
+        reasons = tuple(reason for verdict in verdicts for reason in verdict.reasons) + missing
+        return Skipped(reasons=reasons, written=results.written)
     return Segmented(
-        part10=part10,
-        provenance=provenance,
-        verdicts=tuple(verdicts),
-        destinations=plan.destinations,
+        written=results.written,
+        provenance=results.provenance,
+        verdicts=verdicts,
         volume=volume,
         objects=kept,
         missing=missing,

@@ -1,8 +1,8 @@
-"""Who made a result, from what: the identity of a SEG, derived from its content.
+"""Who made a result, from what: identities that derive from content.
 
 A job's key is a hash of everything that decides the masks: instances, decoded voxels, geometry, rule, weights and prompts.
-The result's UIDs derive from that key, the patient and study attributes that are copied into the object, and a digest of
-the masks: different content never shares a UID, and a rerun gives the same bytes.
+The UIDs of its objects derive from that key, the header that patient and study are copied from, the masks, and all that an
+object says of itself: different content never shares a UID, and a rerun gives the same bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom.dataset import Dataset
 from pydicom.uid import RE_VALID_UID
 
 from daemon.config import ResultSettings
@@ -21,25 +22,13 @@ from daemon.mask_shelf import canonical
 from daemon.request import SeriesRequest
 from daemon.version import ALGORITHM, MODEL_NAME, version
 from dicom_io.segmentation import ResultIdentity, SegmentDescription
-from dicom_io.series import Series
+from dicom_io.segmentation_source import SourceHeaders
 from dicom_io.uids import MAXIMUM_UID_LENGTH, derive_uid
 from dicom_io.volume import Volume
 from rules.match import Plan
 from rules.prompts.generate import PromptedObject
 
-COPIED_ATTRIBUTES = (
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyInstanceUID",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-)
-"""Patient and study attributes that a result copies from its source: a correction of one makes another object."""
+AI_MARK = "AI result, not for diagnosis"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,41 +41,28 @@ class Provenance:
     weights: tuple[tuple[str, str], ...]
     device: str
     precision: str
+    batch: str
     source_sop_instance_uids: tuple[str, ...]
     annotation_sop_instance_uids: tuple[str, ...]
     """Of the objects that prompts were drawn in; none for results that no person had a part in."""
     segments: tuple[SegmentDescription, ...]
-    identity: ResultIdentity
+    """Numbered through from 1, in object order; each object numbers its own anew."""
+    algorithm_version: str
+    content: str
+    """SHA-256 over the key, the masks, the source's header and whatever else the objects are made of."""
 
 
-def identify(request: SeriesRequest, plan: Plan, volume: Volume, objects: SegmentedObjects, settings: ResultSettings) -> Provenance:
-    """Return the provenance of the SEG that `objects` will become."""
+def trace(
+    request: SeriesRequest, plan: Plan, volume: Volume, objects: SegmentedObjects, settings: ResultSettings, headers: SourceHeaders
+) -> Provenance:
+    """Return the provenance of what `objects` will become."""
     key = job_key(volume, plan.rule_hash, objects)
-    entropy = (key, _copied(request.series), digest_of_masks(objects), request.created.isoformat(), *_said_of_arrival(request))
-    root = settings.uid_root
     segments = tuple(
-        _segment(number, item, (root, request.series.series_instance_uid, plan.rule.name))
+        describe_segment(number, item, request.series.series_instance_uid, plan, settings)
         for number, item in enumerate(objects.prompted, start=1)
     )
-    identity = ResultIdentity(
-        series_instance_uid=derive_uid(root, "series", *entropy),
-        sop_instance_uid=derive_uid(root, "instance", *entropy),
-        dimension_organization_uid=derive_uid(root, "dimensions", *entropy),
-        series_number=settings.series_number,
-        # The mark comes first: what is cut off at 64 characters (LO) is the end of the rule's name.
-        series_description=f"{settings.series_description}{_partial_mark(request)}: {plan.rule.name}"[:64],
-        content_label="AI_SEGMENTATION",
-        content_description="; ".join(("AI result, not for diagnosis", *request.remarks))[:64],
-        content_creator_name=settings.content_creator_name,
-        manufacturer=settings.manufacturer,
-        manufacturer_model_name=MODEL_NAME,
-        software_versions=version(),
-        device_serial_number=settings.device_serial_number,
-        algorithm_name=ALGORITHM,
-        algorithm_version=version(),
-        algorithm_parameters=_parameters(plan, objects) | _arrival_parameters(request),
-        created=request.created,
-    )
+    header = digest_of_header(headers.first)
+    said = (key, digest_of_masks(objects), header, request.created.isoformat(), version(), repr(segments), *_said_of_arrival(request))
     return Provenance(
         job_key=key,
         rule_name=plan.rule.name,
@@ -94,17 +70,93 @@ def identify(request: SeriesRequest, plan: Plan, volume: Volume, objects: Segmen
         weights=objects.weights,
         device=objects.device,
         precision=objects.precision,
-        source_sop_instance_uids=tuple(source.sop_instance_uid for source in volume.sources),
-        annotation_sop_instance_uids=_annotation_objects(objects),
+        batch=objects.batch,
+        source_sop_instance_uids=tuple(source.sop_instance_uid for source in volume.sent),
+        annotation_sop_instance_uids=tuple(sorted({item.origin.sop_instance_uid for item in objects.prompted if item.origin is not None})),
         segments=segments,
-        identity=identity,
+        algorithm_version=version(),
+        content=hashlib.sha256(json.dumps(said).encode()).hexdigest(),
     )
+
+
+def identify(
+    provenance: Provenance, request: SeriesRequest, settings: ResultSettings, number: int, label: str, *content: str
+) -> ResultIdentity:
+    """Return the identity of the `number`-th object (from 0) of a result, which holds `content` besides what all share.
+
+    `label`: Content Label, at most 16 of A-Z, 0-9, space and underscore.
+    """
+    root = settings.uid_root
+    said = settings.model_dump_json(exclude={"maximum_frames", "maximum_mib"})
+    entropy = (provenance.content, said, str(number), label, *content)
+    parameters = {
+        "rule": provenance.rule_name,
+        "rule sha256": provenance.rule_hash,
+        **{f"weights {name}": f"sha256:{digest}" for name, digest in provenance.weights},
+        "precision": provenance.precision,
+        **{f"prompt {count}": uid for count, uid in enumerate(provenance.annotation_sop_instance_uids, start=1)},
+        **_arrival_parameters(request),
+    }
+    return ResultIdentity(
+        series_instance_uid=derive_uid(root, "series", *entropy),
+        sop_instance_uid=derive_uid(root, "instance", *entropy),
+        dimension_organization_uid=derive_uid(root, "dimensions", *entropy),
+        series_number=settings.series_number + number,
+        # The mark comes first: what is cut off at 64 characters (LO) is the end of the rule's name.
+        series_description=f"{settings.series_description}{_partial_mark(request)}: {provenance.rule_name}"[:64],
+        content_label=label,
+        content_description="; ".join((AI_MARK, *request.remarks))[:64],
+        content_creator_name=settings.content_creator_name,
+        manufacturer=settings.manufacturer,
+        manufacturer_model_name=MODEL_NAME,
+        software_versions=provenance.algorithm_version,
+        device_serial_number=settings.device_serial_number,
+        algorithm_name=ALGORITHM,
+        algorithm_version=provenance.algorithm_version,
+        algorithm_uid=derive_uid(root, "algorithm", ALGORITHM, provenance.algorithm_version, json.dumps(provenance.weights)),
+        algorithm_parameters={name: value for name, value in parameters.items() if value},
+        created=request.created,
+    )
+
+
+def describe_segment(number: int, item: PromptedObject, series_uid: str, plan: Plan, settings: ResultSettings) -> SegmentDescription:
+    """Return how a prompted object is described in results; its tracking UID stays the same as long as series and rule do."""
+    target = item.target
+    return SegmentDescription(
+        number=number,
+        label=item.label,
+        category=target.category,
+        type=target.type,
+        laterality=target.laterality,
+        region=target.region,
+        # A person's drawing led to it (PS3.3 C.8.20.2), and it keeps what that drawing was tracked by.
+        algorithm_type="AUTOMATIC" if item.origin is None or item.origin.automatic else "SEMIAUTOMATIC",
+        tracking_id=(item.origin.tracking_id[:64] if item.origin else "") or item.label,
+        tracking_uid=_tracked_by(item) or tracking_uid(settings, series_uid, plan, *_mark(item)),
+        color_rgb=target.color,
+    )
+
+
+def tracking_uid(settings: ResultSettings, series_uid: str, plan: Plan, *mark: str) -> str:
+    """Return the UID that names a finding of a series and rule in all objects of a result; `mark` tells it from others."""
+    return derive_uid(settings.uid_root, "tracking", series_uid, plan.rule.name, *mark)
+
+
+def _tracked_by(item: PromptedObject) -> str:
+    """The annotation's tracking UID; empty where it has none that DICOM allows."""
+    uid = item.origin.tracking_uid if item.origin else ""
+    return uid if len(uid) <= MAXIMUM_UID_LENGTH and re.fullmatch(RE_VALID_UID, uid) else ""
+
+
+def _mark(item: PromptedObject) -> tuple[str, str]:
+    """What tells this object from others of the same rule and series: the drawing that prompted it, else its label and number."""
+    return (item.label, str(item.object_id)) if item.origin is None else (item.origin.sop_instance_uid, item.origin.item)
 
 
 def job_key(volume: Volume, rule_hash: str, objects: SegmentedObjects) -> str:
     """Return the SHA-256 over everything that decides the masks: instances, voxels, geometry, rule, weights and prompts."""
     digest = hashlib.sha256()
-    for text in sorted(source.sop_instance_uid for source in volume.sources):
+    for text in sorted(source.sop_instance_uid for source in volume.sent):
         digest.update(text.encode() + b"\n")
     digest.update(np.ascontiguousarray(volume.voxels).tobytes())
     digest.update(np.ascontiguousarray(volume.affine).tobytes())
@@ -121,13 +173,23 @@ def job_key(volume: Volume, rule_hash: str, objects: SegmentedObjects) -> str:
 
 def digest_of_masks(objects: SegmentedObjects) -> str:
     """Return the SHA-256 of the masks, one bit a voxel."""
-    digest = hashlib.sha256(str(objects.masks.shape).encode())
-    digest.update(np.packbits(objects.masks).tobytes())
+    digest = hashlib.sha256()
+    for result in objects.results:
+        digest.update(str(result.mask.shape).encode())
+        digest.update(np.packbits(result.mask).tobytes())
+    return digest.hexdigest()
+
+
+def digest_of_header(header: Dataset) -> str:
+    """Return the SHA-256 of a header: patient, study and all else that results copy; a correction makes another object."""
+    digest = hashlib.sha256()
+    for element in header:
+        digest.update(f"{element.tag} {element.VR} {element.value!r}\n".encode())
     return digest.hexdigest()
 
 
 def _said_of_arrival(request: SeriesRequest) -> tuple[str, ...]:
-    """What the object says of its series' arrival; nothing for a whole series that replaces no earlier result."""
+    """What the objects say of their series' arrival; nothing for a whole series that replaces no earlier result."""
     return tuple(f"{name}={value}" for name, value in _arrival_parameters(request).items())
 
 
@@ -139,46 +201,3 @@ def _arrival_parameters(request: SeriesRequest) -> dict[str, str]:
 
 def _partial_mark(request: SeriesRequest) -> str:
     return " [PARTIAL]" if request.partial_reason else ""
-
-
-def _copied(series: Series) -> str:
-    return json.dumps({keyword: series.attributes.get(keyword, "") for keyword in COPIED_ATTRIBUTES}, sort_keys=True)
-
-
-def _segment(number: int, item: PromptedObject, root_series_rule: tuple[str, str, str]) -> SegmentDescription:
-    root, *entropy = root_series_rule
-    target = item.target
-    return SegmentDescription(
-        number=number,
-        label=item.label,
-        category=target.category,
-        type=target.type,
-        laterality=target.laterality,
-        region=target.region,
-        # A person's drawing led to it (PS3.3 C.8.20.2), and it keeps what that drawing was tracked by.
-        algorithm_type="AUTOMATIC" if item.origin is None or item.origin.automatic else "SEMIAUTOMATIC",
-        tracking_id=(item.origin.tracking_id[:64] if item.origin else "") or item.label,
-        tracking_uid=_tracked_by(item) or derive_uid(root, "tracking", *entropy, *_mark(item)),
-        color_rgb=target.color,
-    )
-
-
-def _tracked_by(item: PromptedObject) -> str:
-    """The annotation's tracking UID; empty where it has none that DICOM allows."""
-    uid = item.origin.tracking_uid if item.origin else ""
-    return uid if len(uid) <= MAXIMUM_UID_LENGTH and re.fullmatch(RE_VALID_UID, uid) else ""
-
-
-def _mark(item: PromptedObject) -> tuple[str, str]:
-    """What tells this object from others of the same rule and series: the drawing that prompted it, else its label and number."""
-    return (item.label, str(item.object_id)) if item.origin is None else (item.origin.sop_instance_uid, item.origin.item)
-
-
-def _parameters(plan: Plan, objects: SegmentedObjects) -> dict[str, str]:
-    weights = {f"weights {name}": f"sha256:{digest}" for name, digest in objects.weights}
-    drawn = {f"prompt {number}": uid for number, uid in enumerate(_annotation_objects(objects), start=1)}
-    return {"rule": plan.rule.name, "rule sha256": plan.rule_hash, **weights, "precision": objects.precision, **drawn}
-
-
-def _annotation_objects(objects: SegmentedObjects) -> tuple[str, ...]:
-    return tuple(sorted({item.origin.sop_instance_uid for item in objects.prompted if item.origin is not None}))

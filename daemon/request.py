@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
+from dicom_io.geometry import plane_name, slice_distance_mm, tilt_degrees
 from dicom_io.instance import InstanceHeader
 from dicom_io.series import Series
+from dicom_io.slice_stack import Refused, SliceStack
 from model.prompt import BoxPrompt
+from rules.facts import Geometry, geometry_facts, header_facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +49,25 @@ class SeriesRequest:
         partial = () if self.partial_reason is None else ("PARTIAL",)
         return (*partial, "REPLACES EARLIER") if self.predecessors else partial
 
-    @property
-    def attributes(self) -> dict[str, str | tuple[str, ...]]:
-        """The series' DICOM attributes by keyword, with the two AE titles of the association that brought it."""
+    def attributes_of(self, part: SliceStack | Refused) -> dict[str, str | tuple[str, ...]]:
+        """What rules are matched against: the attributes of a part's first instance, and the AE titles that brought it."""
         network = {"calling_ae_title": self.calling_ae_title, "called_ae_title": self.called_ae_title}
-        return {**self.series.attributes, **network}
+        return {**part.attributes, **network, **header_facts(part.attributes), **_geometry_facts(part)}
+
+
+def _geometry_facts(part: SliceStack | Refused) -> dict[str, str]:
+    if isinstance(part, Refused):
+        return {}
+    affine, slices = part.affine, len(part.frames)
+    step = slice_distance_mm(affine)
+    sent = [k for k, frame in enumerate(part.frames) if frame is not None]
+    return geometry_facts(
+        Geometry(
+            plane=plane_name(affine),
+            slices=slices,
+            slice_spacing_mm=step,
+            largest_gap_mm=step * max((after - before for before, after in pairwise(sent)), default=1),
+            coverage_mm=step * (slices - 1),
+            tilt_degrees=tilt_degrees(affine),
+        )
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import uuid
@@ -45,6 +46,12 @@ class Results:
             self._write_new(path, data)
         sync_folder(self.folder)  # also for a file that exists: a crash may have come between its rename and this
         return path
+
+    def put_aside(self, name: str, data: bytes) -> Path:
+        """Keep `data` in the quarantine beside the results, under `name` and its hash: it is for people and never sent."""
+        quarantine = Results(self.folder / "quarantine")
+        stem, suffix = Path(name).stem, Path(name).suffix
+        return quarantine.write(f"{stem}-{hashlib.sha256(data).hexdigest()[:12]}{suffix}", data)
 
     def _write_new(self, path: Path, data: bytes) -> None:
         temporary = self.folder / f".{uuid.uuid4().hex}.part"

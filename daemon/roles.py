@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+import socket
+import threading
+from collections.abc import Callable, Mapping
 
 from daemon.arrivals import Arrivals
+from daemon.atna import AuditSource
 from daemon.audit import Audit
+from daemon.audit_forwarding import Forwarder, patients_in
 from daemon.audit_observers import AssociationAudit, DeliveryAudit, ReceiptAudit
 from daemon.child import Life, repeat
 from daemon.clock import system_clock
+from daemon.commitment_reports import ReportKeeper
 from daemon.config import Config, check_references
-from daemon.delivery import deliver_once
-from daemon.errors import ConfigError
+from daemon.delivery import Desk
+from daemon.delivery_loops import DeliveryLoops
 from daemon.evidence import gatherer
+from daemon.inbox import open_inbox
+from daemon.own_results import Arrivals as Recorder
 from daemon.receiver import Receiver
 from daemon.retention import Retention
+from daemon.routes import routes_of, tls_context
 from daemon.sender_watch import SenderWatch, each_of
 from daemon.spool import Spool
 from daemon.store import (
@@ -30,15 +37,21 @@ from daemon.store import (
     process_is_alive,
     this_process,
 )
+from daemon.syslog_tls import Repository
+from daemon.syslog_tls import send as send_syslog
 from daemon.weights import book_of
 from dicom_io.listener import Listener, ListenerSettings, Peer
+from dicom_io.peer import Destination
 from dicom_io.query import count_instances
-from dicom_io.sender import Destination, SendResult, store
 from rules.errors import ConfigFaults
 from rules.load import load_rules
 from rules.rule import RuleSet
 
 LOG = logging.getLogger("medsam2d.roles")
+FORWARD_SECONDS = 5.0
+"""How often the audit trail is looked at for what its repository has not read."""
+DELIVERY_DRAIN_SECONDS = 30.0
+"""How long an object that is on its way is waited for when the service stops."""
 WATCH_SECONDS = 0.5
 """How often a loop looks for work that nobody announces: a quiet series, a queued job, a due delivery."""
 
@@ -57,20 +70,25 @@ def listen(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     spool = Spool(settings.folders.spool, settings.spool.reserve_mib * 2**20, system_clock)
     spool.sweep()
     # A crash between a file and its row leaves a file that nobody was told was kept: it is taken in as if it had come now.
-    found = book.reconcile(spool.instances(book.known))
+    recorder = Recorder(store=book, uid_root=settings.result.uid_root, manufacturer=settings.result.manufacturer)
+    found = book.reconcile(spool.instances(book.known), recorder.record)
     if found:
         LOG.warning("%d instances in the spool had no row; they are taken in", found)
     identity = this_process("listener")
     book.forget_dead_listeners(identity.host, identity.boot_id, process_is_alive)
-    receiver = Receiver(spool, book.record_instance, ReceiptAudit(audit))
+    receiver = Receiver(spool, recorder.record, ReceiptAudit(audit))
+    reports = ReportKeeper(store=book, observer=DeliveryAudit(audit))
     observe = each_of(AssociationAudit(audit), SenderWatch(book, identity))
-    listener = Listener(listener_settings(settings), receiver.receive, observe)
+    listener = Listener(listener_settings(settings), receiver.receive, observe, reports)
     keeper = Housekeeping(settings, book, audit, life)
     port = listener.start()
+    inbox = open_inbox(settings.inbox, settings.ae_title, receiver.receive, life.stop)
     try:
         life.ready(f"on {settings.listener.host}:{port} as {', '.join(settings.called_ae_titles)}")
         repeat(life, WATCH_SECONDS, keeper.once)
     finally:
+        if inbox is not None:
+            inbox.stop()
         listener.stop()
 
 
@@ -152,7 +170,7 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         stop=life.stop,
         shelf=MaskShelf(settings.folders.masks),
     )
-    models.segmenter(None)
+    models.warm_up()
     life.ready(f"on {models.device} with weights {models.default}, {len(worker.ruleset.rules)} rules")
 
     def once() -> bool:
@@ -168,21 +186,53 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
 
 def deliver(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     """Send what the outbox holds until every destination has it."""
-    destinations = {name: destination_of(settings, name) for name in settings.destinations}
-
-    def send(name: str, paths: Sequence[Path]) -> tuple[SendResult, ...]:
-        if name not in destinations:
-            known = ", ".join(destinations) or "none"
-            raise ConfigError(
-                f"destination {name!r}: results wait for it, but the configuration knows only {known}; add it again or cancel"
-            )
-        return store(destinations[name], paths)
-
     sender = this_process("delivery")
+    desk = Desk(store=book, clock=system_clock, observer=DeliveryAudit(audit), worker=sender, is_stopping=life.stop.is_set)
+    loops = DeliveryLoops(routes=routes_of(settings), desk=desk, life=life, pause_seconds=WATCH_SECONDS)
     # What a dead delivery process had claimed would else wait for its claim to run out.
     recover_jobs(settings, book, audit, sender)
-    life.ready(f"to {', '.join(destinations) or 'no destination'}")
-    repeat(life, WATCH_SECONDS, lambda: deliver_once(book, send, DeliveryAudit(audit)) > 0)
+    loops.start()
+    forwarding = start_forwarding(settings, life)
+    life.ready(f"to {', '.join(settings.destinations) or 'no destination'}")
+
+    def watch() -> bool:
+        if not loops.alive():
+            raise RuntimeError("the loop of a destination has ended; this process must be started again")
+        if forwarding is not None and not forwarding.is_alive():
+            LOG.error("the forwarding of audit messages has ended by a fault of ours; nothing is lost: report it, and restart the service")
+        loops.postpone_strangers()
+        return False
+
+    repeat(life, WATCH_SECONDS, watch)
+    loops.join(DELIVERY_DRAIN_SECONDS)
+
+
+def start_forwarding(settings: Config, life: Life) -> threading.Thread | None:
+    """Forward the audit trail to the configured repository, in a thread of its own; nothing where none is configured."""
+    own = settings.audit.syslog
+    if own is None:
+        return None
+    repository = Repository(host=own.host, port=own.port, tls=tls_context("audit.syslog.tls", own.tls))
+    forwarder = Forwarder(
+        folder=settings.folders.audit,
+        source=source_of(settings),
+        patient_of=patients_in(settings.folders.spool),
+        send=lambda frames: send_syslog(repository, frames),
+    )
+    quiet = Life(supervised=False, stop=life.stop)
+    work = (quiet, FORWARD_SECONDS, forwarder.forward_once)
+    thread = threading.Thread(target=repeat, args=work, name="audit-forwarding", daemon=True)
+    thread.start()
+    return thread
+
+
+def source_of(settings: Config) -> AuditSource:
+    """Return who we are in audit messages."""
+    return AuditSource(
+        source_id=settings.audit.source_id or socket.gethostname(),
+        enterprise_site_id=settings.audit.enterprise_site_id or "",
+        ae_titles=settings.called_ae_titles,
+    )
 
 
 ROLES: Mapping[str, Callable[[Config, Store, Audit, Life], None]] = {"listener": listen, "worker": work, "delivery": deliver}
@@ -206,19 +256,6 @@ def listener_settings(settings: Config) -> ListenerSettings:
         peers=tuple(Peer(ae_title=peer.ae_title, networks=peer.networks) for peer in own.peers),
         maximum_associations=own.maximum_associations,
         network_timeout_seconds=own.network_timeout_seconds,
-    )
-
-
-def destination_of(settings: Config, name: str) -> Destination:
-    """Return a configured destination as `dicom_io` knows it."""
-    own = settings.destinations[name]
-    return Destination(
-        name=name,
-        host=own.host,
-        port=own.port,
-        ae_title=own.ae_title,
-        calling_ae_title=own.calling_ae_title or settings.ae_title,
-        connection_timeout_seconds=own.timeout_seconds,
     )
 
 

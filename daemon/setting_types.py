@@ -6,6 +6,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
@@ -37,6 +38,13 @@ def _host(text: str) -> str:
     return text
 
 
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError(f"expected https://HOST[:PORT]/PATH without user, query or fragment, got {text!r}")
+    return text.rstrip("/")
+
+
 def _uid_root(text: str) -> str:
     if not UID_ROOT.fullmatch(text) or len(text) > MAXIMUM_UID_ROOT:
         raise ValueError(f"expected a UID root of at most {MAXIMUM_UID_ROOT} characters such as 2.25 or 1.2.826.0.1, got {text!r}")
@@ -57,6 +65,7 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
 AeTitle: TypeAlias = Annotated[str, AfterValidator(_ae_title)]
 Networks: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_networks)]
 Host: TypeAlias = Annotated[str, AfterValidator(_host)]
+HttpUrl: TypeAlias = Annotated[str, AfterValidator(_http_url)]
 Port: TypeAlias = Annotated[Integer, Field(ge=0, le=65535)]
 UidRoot: TypeAlias = Annotated[str, AfterValidator(_uid_root)]
 Sha256: TypeAlias = Annotated[str, AfterValidator(_sha256)]

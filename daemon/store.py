@@ -9,6 +9,7 @@ from daemon.clock import Clock, system_clock
 from daemon.database.backoff import Backoff
 from daemon.database.book import StoreSettings
 from daemon.database.claims import ClaimBook
+from daemon.database.commitments import CommitmentBook, Settled
 from daemon.database.corrections import Conflict, ConflictVerdict, CorrectionBook
 from daemon.database.engine import Database
 from daemon.database.errors import (
@@ -26,7 +27,8 @@ from daemon.database.instances import InstanceBook
 from daemon.database.job import Job, Priority
 from daemon.database.jobs import JobBook, Predecessor
 from daemon.database.migrations import migrate
-from daemon.database.outbox import Delivery, OutboxBook, OutboxItem
+from daemon.database.outbox import Delivery, OutboxBook, OutboxItem, OutboxState
+from daemon.database.own_results import OwnResultBook
 from daemon.database.retention import RetentionBook
 from daemon.database.senders import SenderBook
 from daemon.database.series import SeriesBook, SeriesState, WaitingSeries
@@ -48,11 +50,13 @@ __all__ = [
     "JobState",
     "LeaseLost",
     "OutboxItem",
+    "OutboxState",
     "Predecessor",
     "Priority",
     "ResultConflict",
     "Results",
     "SeriesState",
+    "Settled",
     "Store",
     "StoreBusy",
     "StoreFull",
@@ -69,7 +73,19 @@ __all__ = [
 ]
 
 
-class Store(InstanceBook, CorrectionBook, SeriesBook, ClaimBook, JobBook, OutboxBook, SenderBook, SwitchBook, RetentionBook):
+class Store(
+    InstanceBook,
+    CorrectionBook,
+    SeriesBook,
+    ClaimBook,
+    JobBook,
+    OutboxBook,
+    CommitmentBook,
+    OwnResultBook,
+    SenderBook,
+    SwitchBook,
+    RetentionBook,
+):
     """All books of one database; the methods stand in `daemon/database/`, a file a book."""
 
     def __init__(self, url: str, clock: Clock, settings: StoreSettings | None = None) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from daemon.database.outbox import OutboxState
+from daemon.database.outbox_rows import UNSETTLED_STATES
 from daemon.database.schema import JOB, OUTBOX, SERIES, SWITCH
 from daemon.database.series import SeriesState
 from daemon.database.switches import DRAIN
@@ -49,7 +49,7 @@ class Summary:
 def summary(store: Store, errors: int = 10) -> Summary:
     """Return the store's summary with at most `errors` errors."""
     open_states = [state.value for state in OPEN]
-    pending = OUTBOX.c.state == OutboxState.PENDING.value
+    pending = OUTBOX.c.state.in_(UNSETTLED_STATES)
     by_state = select(JOB.c.state, func.count()).group_by(JOB.c.state).order_by(JOB.c.state)
     by_destination = select(OUTBOX.c.destination, func.count()).where(pending).group_by(OUTBOX.c.destination)
     held = select(SERIES.c.reason, func.count()).where(SERIES.c.state == SeriesState.HELD.value).group_by(SERIES.c.reason)
@@ -69,7 +69,7 @@ def _last_errors(connection: Connection, limit: int) -> tuple[LastError, ...]:
     of_jobs = select(JOB.c.id, JOB.c.error_code, JOB.c.error_message, JOB.c.updated_at)
     of_jobs = of_jobs.where(JOB.c.error_code.is_not(None), JOB.c.state != JobState.SKIPPED.value)
     of_outbox = select(OUTBOX.c.job_id, OUTBOX.c.destination, OUTBOX.c.error_code, OUTBOX.c.error_message, OUTBOX.c.updated_at)
-    of_outbox = of_outbox.where(OUTBOX.c.error_code.is_not(None), OUTBOX.c.state == OutboxState.PENDING.value)
+    of_outbox = of_outbox.where(OUTBOX.c.error_code.is_not(None), OUTBOX.c.state.in_(UNSETTLED_STATES))
     jobs = connection.execute(of_jobs.order_by(JOB.c.updated_at.desc()).limit(limit))
     outbox = connection.execute(of_outbox.order_by(OUTBOX.c.updated_at.desc()).limit(limit))
     found = [LastError(job_id=row[0], destination=None, code=row[1], message=row[2], at=row[3]) for row in jobs]

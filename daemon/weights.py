@@ -146,7 +146,7 @@ def _shipped() -> dict[str, WeightsEntry]:
             file=SHIPPED / file,
             sha256=digest,
             licence="Apache-2.0",
-            intended_use="demonstration; see model/weights/MODEL_CARD.md",
+            intended_use="demonstration; see model/weights/README.md",
             source="shipped",
         )
     return entries

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -14,14 +13,20 @@ from dataclasses import dataclass
 from daemon.audit import Audit
 from daemon.config import Config
 from daemon.errors import Fault, Transient, classify
+from daemon.gate import GateFailure
 from daemon.mask_shelf import MaskShelf
-from daemon.pipeline import Segmented, Skipped, segment_series
+from daemon.pipeline import Segmented, segment_series
+from daemon.planning import Skipped
 from daemon.predecessors import predecessor_object
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
+from daemon.step_limit import StepLimit
 from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
+from daemon.written import ObjectKind, WrittenObject
 from dicom_io.series import read_series
+from dicom_io.slice_stack import Refused
+from model.errors import DeviceFault
 from model.options import PropagationOptions
 from rules.rule import RuleSet
 
@@ -74,14 +79,7 @@ class Worker:
     def _run(self, job: Job) -> None:
         stages = Stages()
         try:
-            predecessors = self.store.predecessors(job)
-            outcome = self._segment(job, predecessors, stages)
-            if predecessors:
-                self.audit.results_superseded(job, [earlier.sop_instance_uid for earlier in predecessors])
-            if isinstance(outcome, Skipped):
-                self._skip(job, outcome)
-            else:
-                self._keep(job, outcome, stages)
+            self._work(job, stages)
         except LeaseLost:
             raise
         except Stopping:
@@ -89,8 +87,39 @@ class Worker:
             LOG.info("job %s: handed back, this worker stops", job.id)
         except Exception as error:  # noqa: BLE001  # the worker loop's boundary: one series never ends the worker
             self._failed(job, error)
+            if isinstance(error, DeviceFault):
+                LOG.error("the accelerator failed; this worker ends, since only a new process can use it again")
+                self.stop.set()
 
-    def _segment(self, job: Job, predecessors: Sequence[Predecessor], stages: Stages) -> Skipped | Segmented:
+    def _work(self, job: Job, stages: Stages) -> None:
+        """Keep what each volume of the series gives, one at a time, and finish the job with all of it."""
+        items: list[OutboxItem] = []
+        reasons: list[str] = []
+        reports: list[WrittenObject] = []
+        results = 0
+        predecessors = self.store.predecessors(job)
+        superseded = [earlier.sop_instance_uid for earlier in predecessors]
+        for outcome in self._segment(job, predecessors, stages):
+            if superseded:  # said once there is something in their place, and before that is kept
+                self.audit.results_superseded(job, superseded)
+                superseded = []
+            if isinstance(outcome, Segmented):
+                items += self._keep(job, outcome, stages)
+                results += 1
+                continue
+            reasons += outcome.reasons
+            if isinstance(outcome, Skipped):
+                reports += outcome.written
+                items += [item for written in outcome.written for item in self._queued(written)]
+        if not results:
+            self._skip(job, reasons, reports, items)
+            return
+        if reasons:
+            self.audit.left_out(job, reasons)
+        self.store.finish_with_results(job, items)
+        LOG.info("job %s: %d volume(s), %d left out, after %.1f s", job.id, results, len(reasons), sum(stages.seconds.values()))
+
+    def _segment(self, job: Job, predecessors: Sequence[Predecessor], stages: Stages) -> Iterator[Skipped | Refused | Segmented]:
         request = SeriesRequest(
             series=read_series(self.store.instance_paths(job)),
             calling_ae_title=job.calling_ae_title,
@@ -99,33 +128,66 @@ class Worker:
             partial_reason=job.partial_reason,
             predecessors=tuple(predecessor_object(earlier) for earlier in predecessors),
         )
-        tools = Tools(
-            ruleset=self.ruleset,
-            models=self.models,
-            result=self.settings.result,
-            stage=stages,
-            progress=self._progress,
-            options=PropagationOptions(),
-            shelf=self.shelf,
-        )
-        return segment_series(request, tools)
+        with StepLimit(seconds=self.settings.worker.step_timeout_seconds) as limit:
+            tools = Tools(
+                ruleset=self.ruleset,
+                models=self.models,
+                result=self.settings.result,
+                stage=stages,
+                progress=limit.around(self._progress),
+                options=PropagationOptions(),
+                shelf=self.shelf,
+            )
+            yield from segment_series(request, tools)
 
-    def _skip(self, job: Job, outcome: Skipped) -> None:
-        self.store.skip(job, outcome.reasons)
-        self.audit.job_skipped(job, outcome.reasons)
-        LOG.info("job %s: skipped (%s)", job.id, "; ".join(outcome.reasons))
+    def _skip(self, job: Job, reasons: Sequence[str], reports: Sequence[WrittenObject], items: Sequence[OutboxItem]) -> None:
+        self.audit.job_skipped(job, reasons, reports)
+        self.store.skip(job, tuple(reasons), items)
+        LOG.info("job %s: skipped (%s)", job.id, "; ".join(reasons))
 
-    def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> None:
-        uid = outcome.provenance.identity.sop_instance_uid
-        path = self.results.write(f"{uid}.dcm", outcome.part10)
-        sha256 = hashlib.sha256(outcome.part10).hexdigest()
-        items = [OutboxItem(destination=name, path=path, sop_instance_uid=uid, sha256=sha256) for name in outcome.destinations]
+    def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> list[OutboxItem]:
+        """Put the objects of a volume where they survive a crash; return what is to be sent of them."""
+        items = [item for written in outcome.written for item in self._queued(written)]
         # Said before it is queued for sending: an audit trail may know of a result that a crash kept back, never the reverse.
-        self.audit.segmentation_created(job, outcome.provenance, outcome.verdicts, stages.seconds)
-        self.store.finish_with_results(job, items)
-        LOG.info("job %s: SEG %s for %s after %.1f s", job.id, uid, ", ".join(outcome.destinations), sum(stages.seconds.values()))
+        self.audit.segmentation_created(job, outcome.provenance, outcome.written, outcome.verdicts, stages.seconds)
+        made = ", ".join(f"{written.kind.value.upper()} {written.sop_instance_uid}" for written in outcome.written)
+        LOG.info("job %s: %s", job.id, made)
+        return items
+
+    def _queued(self, written: WrittenObject) -> list[OutboxItem]:
+        """Put an object on disk, in both its forms; return its items for the outbox, which hands them out in this order."""
+        forms = [written] if written.alternative is None else [written, written.alternative]
+        paths = [self.results.write(f"{form.sop_instance_uid}.dcm", form.part10) for form in forms]
+        return [
+            OutboxItem(
+                destination=name,
+                path=path,
+                sop_instance_uid=form.sop_instance_uid,
+                sha256=form.sha256,
+                form_of=written.sop_instance_uid if len(forms) > 1 else "",
+                preference=preference,
+                optional=form.kind is not ObjectKind.SEG,
+            )
+            for name in written.destinations
+            if self._takes(name, written.kind)
+            for preference, (form, path) in enumerate(zip(forms, paths, strict=True))
+        ]
+
+    def _takes(self, destination: str, kind: ObjectKind) -> bool:
+        settings = self.settings.destinations.get(destination)
+        return settings is None or kind.value in settings.objects
+
+    def _put_aside(self, job: Job, failure: GateFailure) -> None:
+        """Keep what did not pass the gate where people can look at it, end the job at once, and raise the alarm."""
+        path = self.results.put_aside(f"{failure.sop_instance_uid}.dcm", failure.part10)
+        self.audit.result_quarantined(job, failure.code, failure.kind, failure.sop_instance_uid)
+        self.store.fail(job, failure.code, f"{failure} (kept in {path})", limit=1)
+        LOG.critical("job %s: ALERT: a %s did not pass the gate and was not sent; it is kept in %s", job.id, failure.kind.value, path)
 
     def _failed(self, job: Job, error: Exception) -> None:
+        if isinstance(error, GateFailure):
+            self._put_aside(job, error)
+            return
         judged = classify(error)
         if judged.fault is Fault.DATA:
             self.store.refuse(job, judged.code, judged.message)

@@ -52,6 +52,24 @@ class NotAVolume(RejectedInput):
     code = "not-a-volume"
 
 
+class SeveralVolumes(NotAVolume):
+    """The series holds several volumes where one was asked for."""
+
+    code = "several-volumes"
+
+
+class TooManyVolumes(RejectedInput):
+    """The series holds more volumes than anyone wants segmented each."""
+
+    code = "too-many-volumes"
+
+
+class NoSuv(RejectedInput):
+    """A PET volume has no standardised uptake values, which the rule's windows or thresholds are meant in."""
+
+    code = "no-suv"
+
+
 class MissingGeometry(NotAVolume):
     """Position, orientation or spacing is absent, so voxels have no place in the patient."""
 
@@ -77,21 +95,39 @@ class UnevenSpacing(NotAVolume):
 
 
 class GantryTilt(NotAVolume):
-    """The stack is sheared: slices step along a direction that is not their normal."""
+    """Slices step more aside than along their normal: steeper than any gantry tilts."""
 
     code = "gantry-tilt"
 
 
 class TooFewSlices(NotAVolume):
-    """Fewer slices than a volume needs."""
+    """Single slices beside others, or a single slice without a thickness."""
 
     code = "too-few-slices"
 
 
-class InvalidSegmentation(DicomError):
+class InvalidResult(DicomError):
     """The object that was written does not say what was meant; it must not leave the house."""
 
+    code = "invalid-result"
+
+
+class InvalidSegmentation(InvalidResult):
+    """A segmentation object that is not what was meant, or that cannot be made."""
+
     code = "invalid-segmentation"
+
+
+class InvalidReport(InvalidResult):
+    """A report that is not what was meant."""
+
+    code = "invalid-report"
+
+
+class InvalidOverlay(InvalidResult):
+    """A picture that is not what was meant."""
+
+    code = "invalid-overlay"
 
 
 class PortUnavailable(DicomError):
@@ -118,6 +154,24 @@ class PeerRejected(PeerError):
     """The peer refused the association, the SOP class or the transfer syntax."""
 
     code = "peer-rejected"
+
+
+class ContextsRefused(PeerRejected):
+    """The peer takes none of the SOP classes and transfer syntaxes that were proposed."""
+
+    code = "contexts-refused"
+
+
+class CommitmentRefused(PeerError):
+    """The peer answered a request for storage commitment with a failure, or offers none."""
+
+    code = "commitment-refused"
+
+
+class QueryRefused(PeerError):
+    """The peer does not answer our C-FIND."""
+
+    code = "query-refused"
 
 
 class StoreRefused(PeerError):

@@ -27,10 +27,10 @@ def frame_group(dataset: Dataset, frame_number: int, sequence: str) -> Dataset:
 
     That is the item of the frame's own group, else of the shared one, else the root of the instance (classic images).
     """
-    per_frame = _items(dataset, "PerFrameFunctionalGroupsSequence")
+    per_frame = items_of(dataset, "PerFrameFunctionalGroupsSequence")
     own = per_frame[frame_number - 1 : frame_number]
-    for group in (*own, *_items(dataset, "SharedFunctionalGroupsSequence")[:1]):
-        items = _items(group, sequence)
+    for group in (*own, *items_of(dataset, "SharedFunctionalGroupsSequence")[:1]):
+        items = items_of(group, sequence)
         if items:
             return items[0]
     return dataset
@@ -71,18 +71,44 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     return found if all(math.isfinite(number) for number in found) else ()
 
 
+def values_of(dataset: Dataset, keyword: str) -> tuple[float | str, ...]:
+    """Return the values of an attribute as numbers (to 4 digits after the point) where they are, else as texts; empty if absent."""
+    try:
+        return plain_values(dataset.get(keyword))
+    except (ValueError, TypeError, OverflowError, NotImplementedError):
+        return ()
+
+
+def plain_values(value: object) -> tuple[float | str, ...]:
+    """Return what `values_of` does of a value; empty for bytes and sequences."""
+    if value is None or isinstance(value, bytes):
+        return ()
+    listed = [value] if isinstance(value, str | int | float) or not isinstance(value, Sequence) else value
+    return tuple(_plain(one) for one in listed if not isinstance(one, Dataset) and str(one).strip())
+
+
+def items_of(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
+    """Return the items of a sequence; none if it is absent or no sequence."""
+    try:
+        value = dataset.get(keyword)
+    except (ValueError, TypeError, KeyError, NotImplementedError):
+        return ()
+    return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ()
+
+
 def whole_number(dataset: Dataset, keyword: str, default: int = 0) -> int:
     """Return the one whole number of an attribute, `default` if it is absent or anything else."""
     found = numbers(dataset, keyword)
     return int(found[0]) if len(found) == 1 and found[0].is_integer() else default
 
 
-def _items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
+def _plain(value: object) -> float | str:
+    text = str(value).strip()
     try:
-        value = dataset.get(keyword)
-    except (ValueError, TypeError, KeyError, NotImplementedError):
-        return ()
-    return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ()
+        number = float(text)
+    except ValueError:
+        return text
+    return round(number, 4) if math.isfinite(number) else text
 
 
 def _perpendicular_units(cosines: Sequence[float]) -> bool:

@@ -8,19 +8,21 @@ from pydicom.pixels.processing import apply_color_lut
 
 from dicom_io.decode import decode_frames
 from dicom_io.errors import UndecodablePixels
-from dicom_io.frame_attributes import numbers
+from dicom_io.frame_attributes import numbers, whole_number
 from dicom_io.instance import InstanceHeader
+from dicom_io.slice_stack import label
 from dicom_io.volume import FrameStack, SourceFrame
 
 
 def read_frames(header: InstanceHeader) -> FrameStack:
     """Decode the frames of one instance: (t, row, column), or (t, row, column, 3) in RGB for colour and palettes.
 
-    Stored values as decoded: no modality transform, and MONOCHROME1 is not inverted. Raises NoPixels, or
-    UndecodablePixels also for signed or wider values than 16 bits, which belong in a volume.
+    Stored values without the modality transform; those of MONOCHROME1 are inverted once, here, within Bits Stored, so that
+    high values are bright as everywhere (PS3.3 C.7.6.3.1.2). Raises NoPixels, or UndecodablePixels also for signed or wider
+    values than 16 bits, which belong in a volume.
     """
     return FrameStack(
-        frames=_displayable(header, _coloured(header, decode_frames(header))),
+        frames=_bright_is_high(header, _displayable(header, _coloured(header, decode_frames(header)))),
         sources=tuple(
             SourceFrame(path=header.path, sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid, frame_number=number)
             for number in range(1, header.number_of_frames + 1)
@@ -35,7 +37,7 @@ def _coloured(header: InstanceHeader, stored: NDArray[np.generic]) -> NDArray[np
     try:
         return np.asarray(apply_color_lut(stored, header.dataset))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise UndecodablePixels(f"{header.path.name}: expected a readable palette, got {error}; send it again") from error
+        raise UndecodablePixels(f"{label(header)}: expected a readable palette, got {error}; send it again") from error
 
 
 def _displayable(header: InstanceHeader, frames: NDArray[np.generic]) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -44,9 +46,18 @@ def _displayable(header: InstanceHeader, frames: NDArray[np.generic]) -> NDArray
     if frames.dtype == np.uint16:
         return frames.astype(np.uint16, copy=False)
     raise UndecodablePixels(
-        f"{header.path.name}: expected unsigned values of 8 or 16 bits for frames without a place in the patient, got {frames.dtype}; "
+        f"{label(header)}: expected unsigned values of 8 or 16 bits for frames without a place in the patient, got {frames.dtype}; "
         "send the series that the image belongs to"
     )
+
+
+def _bright_is_high(header: InstanceHeader, frames: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    if header.dataset.get("PhotometricInterpretation") != "MONOCHROME1":
+        return frames
+    stored = whole_number(header.dataset, "BitsStored", frames.dtype.itemsize * 8)
+    highest = np.iinfo(frames.dtype).max >> max(0, frames.dtype.itemsize * 8 - stored)
+    inverted = highest - np.minimum(frames, highest)
+    return inverted.astype(np.uint8) if frames.dtype == np.uint8 else inverted.astype(np.uint16)
 
 
 def _frame_time_ms(header: InstanceHeader) -> float | None:

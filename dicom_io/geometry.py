@@ -94,6 +94,12 @@ def tilt_degrees(affine: Float64) -> float:
     return float(np.degrees(np.arccos(np.clip(np.dot(step, normal), -1.0, 1.0))))
 
 
+def slice_distance_mm(affine: Float64) -> float:
+    """Return the distance between neighbouring slices along their normal: less than dk where the stack is sheared."""
+    normal = np.cross(affine[:3, 2], affine[:3, 1])
+    return float(abs(np.dot(affine[:3, 0], normal)) / np.linalg.norm(normal))
+
+
 def plane_name(affine: Float64) -> str:
     """Name the slice plane by its normal: axial, coronal, sagittal, or oblique when no axis is within 10 degrees (cosine 0.985)."""
     normal = np.abs(np.cross(affine[:3, 2], affine[:3, 1]))

@@ -14,11 +14,14 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_dataset as read_elements
+from pydicom.filereader import read_preamble
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_io.errors import NotDicom
 from dicom_io.frame_attributes import frame_count, plane_of_frame
 from dicom_io.geometry import PlaneGeometry
+from dicom_io.limits import expect_inflatable
 from dicom_io.quiet import without_pydicom_warnings
 from dicom_io.uids import UUID_ROOT, derive_uid
 
@@ -27,7 +30,7 @@ DEFER_BYTES = 65536
 
 READING_ERRORS = (
     InvalidDicomError, BytesLengthException, struct.error, zlib.error,
-    ValueError, TypeError, KeyError, EOFError, NotImplementedError, OverflowError, AttributeError,
+    ValueError, TypeError, KeyError, EOFError, NotImplementedError, OverflowError, AttributeError, RecursionError,
 )  # fmt: skip
 """What pydicom raises on bytes that are not, or not wholly, DICOM."""
 
@@ -98,14 +101,13 @@ def fill_identity(dataset: Dataset, sop_class_uid: str, sop_instance_uid: str) -
                 raise NotDicom(f"expected {keyword} in the data set or in the file meta information, got none; send the instance again")
             setattr(dataset, keyword, UID(uid))
             filled.append(keyword)
-    study_marks = [_text(dataset, keyword) for keyword in _STUDY_MARKS]
-    series_marks = [_text(dataset, keyword) for keyword in _SERIES_MARKS]
-    marks = {"StudyInstanceUID": ["study", *study_marks], "SeriesInstanceUID": ["series", *study_marks, *series_marks]}
-    for keyword, entropy in marks.items():
+    marks = {"StudyInstanceUID": ("study", _STUDY_MARKS), "SeriesInstanceUID": ("series", (*_STUDY_MARKS, *_SERIES_MARKS))}
+    for keyword, (what, keywords) in marks.items():
         if not _text(dataset, keyword):
             if not any(_text(dataset, mark) for mark in _ANY_OF):
                 raise NotDicom(f"expected {keyword}, or one of {', '.join(_ANY_OF)} to stand in for it, got none; send it with its UIDs")
-            setattr(dataset, keyword, UID(derive_uid(UUID_ROOT, "stand-in", *entropy)))
+            entropy = [_text(dataset, mark) for mark in keywords]
+            setattr(dataset, keyword, UID(derive_uid(UUID_ROOT, "stand-in", what, *entropy)))
             filled.append(keyword)
     return tuple(filled)
 
@@ -141,13 +143,26 @@ def _read_identified(path: Path) -> tuple[FileDataset, tuple[str, ...]]:
 def _read(path: Path) -> FileDataset:
     _expect_dicom(path)
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, defer_size=DEFER_BYTES, force=True)
-        if _text(dataset.file_meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        if _is_deflated(path):
             # pydicom looks for a deferred element at its inflated offset in the deflated file.
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        else:
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, defer_size=DEFER_BYTES, force=True)
     except READING_ERRORS as error:
         raise NotDicom(f"{path.name}: expected a DICOM file, got a broken one ({error}); send it again") from error
     return dataset
+
+
+def _is_deflated(path: Path) -> bool:
+    """Whether the data set is deflated; raises NotDicom if it inflates beyond `dicom_io.limits`."""
+    with path.open("rb") as file:
+        read_preamble(file, force=True)
+        meta = read_elements(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+        if _text(meta, "TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return False
+        offset = file.tell()
+    expect_inflatable(path, offset)
+    return True
 
 
 def _expect_dicom(path: Path) -> None:

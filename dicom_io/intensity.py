@@ -16,6 +16,8 @@ from pydicom.pixels.processing import apply_modality_lut
 from dicom_io.errors import UndecodablePixels
 from dicom_io.frame_attributes import numbers, whole_number
 
+_EXACT = 2.0**23
+
 
 def modality_transform(dataset: Dataset, stored: NDArray[np.generic]) -> NDArray[np.float32]:
     """Return float32 values in the modality's unit, in the shape of `stored` (PS3.3 C.11.1).
@@ -29,6 +31,11 @@ def modality_transform(dataset: Dataset, stored: NDArray[np.generic]) -> NDArray
     slope, intercept = _number(dataset, "RescaleSlope", 1.0), _number(dataset, "RescaleIntercept", 0.0)
     if slope == 0.0:
         raise UndecodablePixels("Rescale Slope: expected a number other than 0, got 0; send the original image")
+    if slope == 1.0 and intercept.is_integer() and abs(intercept) < _EXACT and stored.dtype.itemsize <= 2 and stored.dtype.kind in "iu":
+        # Whole numbers below 2**24 are exact in float32: CT needs no detour, which would cost three times the memory.
+        values = stored.astype(np.float32)
+        values += np.float32(intercept)
+        return values
     # In float64 first: PET slopes of 1e-4 on 16 bits would otherwise lose their last digits twice.
     return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
 

@@ -20,6 +20,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_io.admission import ADMITTED, Peer, Rejection, Request, judge_request
 from dicom_io.association_log import AssociationEvent, AssociationEventKind, AssociationLog
+from dicom_io.commitment import Keep, commitment_context, commitment_handler
 from dicom_io.errors import PortUnavailable
 from dicom_io.negotiation import KNOWN_STORAGE_CLASSES, is_storage_class, supported_contexts
 from dicom_io.pynetdicom_settings import STORAGE_SERVICE_CLASS_UID, configure_pynetdicom, end_unused_connection, tune_socket
@@ -72,8 +73,10 @@ class ListenerSettings:
 class Listener:
     """A Storage and Verification SCP (PS3.4 annexes A and B)."""
 
-    def __init__(self, settings: ListenerSettings, store: Store, observe: Observe) -> None:
+    def __init__(self, settings: ListenerSettings, store: Store, observe: Observe, report: Keep | None = None) -> None:
+        """`report` keeps the storage commitment reports that peers bring; without it that service is not offered."""
         configure_pynetdicom()
+        self._report = report
         self._settings = settings
         self._store = store
         self._log = AssociationLog(observe)
@@ -132,6 +135,7 @@ class Listener:
             (evt.EVT_ABORTED, lambda event: log.ended(event.assoc, AssociationEventKind.ABORTED)),
             (evt.EVT_C_ECHO, lambda _event: int(StoreOutcome.SUCCESS)),
             (evt.EVT_C_STORE, self._on_store),
+            *([commitment_handler(self._report)] if self._report is not None else ()),
         ]
 
     def _on_requested(self, event: evt.Event) -> None:
@@ -141,7 +145,9 @@ class Listener:
         verdict = judge_request(request, self._settings.ae_titles, self._settings.peers)
         if verdict is ADMITTED:
             primitive = cast(A_ASSOCIATE, association.requestor.primitive)
-            association.acceptor.supported_contexts = supported_contexts(primitive.presentation_context_definition_list)
+            contexts = supported_contexts(primitive.presentation_context_definition_list)
+            reports = [commitment_context(as_listener=True)] if self._report is not None else []
+            association.acceptor.supported_contexts = [*contexts, *reports]
             return
         association.acse.send_reject(*verdict.result_source_reason)
         self._log.rejected(request, verdict)

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
+from dicom_io.segmentation_types import Masks
+
 FOOTER = "AI result, not for diagnosis"
 TARGET_COLOURS = ((255, 140, 66), (66, 200, 255), (140, 230, 90), (255, 95, 150), (255, 214, 60), (178, 140, 255))
 """Red, green, blue of the outlines, in the order of the targets; told apart on grey, also with the common colour blindnesses."""
@@ -28,15 +30,15 @@ _LEAST_SHOWN = 0.5
 """... but no less than this part of the slice, so that the reader sees where it is."""
 
 
-def overlay_sheet(
+def overlay_picture(
     voxels: NDArray[np.float32],
-    masks: NDArray[np.bool_],
+    masks: Masks,
     labels: Sequence[str],
     window: tuple[float, float],
     truth: NDArray[np.bool_] | None = None,
     pixel_spacing_mm: tuple[float, float] = (1.0, 1.0),
-) -> bytes:
-    """Return a PNG with one panel a target: slice in grey, result outlined in the target's colour, truth in white.
+) -> NDArray[np.uint8]:
+    """Return a picture, (row, column, RGB) uint8, with one panel a target: slice in grey, result outlined in colour, truth in white.
 
     `voxels`: (k, j, i) float32, in the unit of `window` (centre, width). `masks` and `truth`: (target, k, j, i) bool;
     `labels[n]` belongs to `masks[n]`. `pixel_spacing_mm`: between rows, between columns, for the panel's proportions.
@@ -54,26 +56,41 @@ def overlay_sheet(
         colour = TARGET_COLOURS[n % len(TARGET_COLOURS)]
         view = _view(shown[k], pixel_spacing_mm)
         expected = None if truth is None else truth[n, k][view]
-        picture = _panel(_grey(voxels[k][view], window), masks[n, k][view], expected, colour, pixel_spacing_mm)
+        picture = _panel(_grey(voxels[k][view], window), masks[n][k][view], expected, colour, pixel_spacing_mm)
         sheet.paste(picture, (corner[0] + (_PANEL - picture.width) // 2, corner[1] + _CAPTION + (_PANEL - picture.height) // 2))
         _caption(sheet, corner, label, _facts(masks[n], k), colour)
     _footer(sheet, has_truth=truth is not None)
+    return np.asarray(sheet)
+
+
+def overlay_sheet(
+    voxels: NDArray[np.float32],
+    masks: Masks,
+    labels: Sequence[str],
+    window: tuple[float, float],
+    truth: NDArray[np.bool_] | None = None,
+    pixel_spacing_mm: tuple[float, float] = (1.0, 1.0),
+) -> bytes:
+    """Return the same picture as a PNG."""
     buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=False)
+    picture = overlay_picture(voxels, masks, labels, window, truth, pixel_spacing_mm)
+    Image.fromarray(picture).save(buffer, format="PNG", optimize=False)
     return buffer.getvalue()
 
 
 def _check_shapes(
     voxels: NDArray[np.float32],
-    masks: NDArray[np.bool_],
+    masks: Masks,
     labels: Sequence[str],
     window: tuple[float, float],
     truth: NDArray[np.bool_] | None,
 ) -> None:
-    expected = (len(labels), *voxels.shape)
-    for name, array in (("masks", masks), ("truth", truth)):
-        if array is not None and array.shape != expected:
-            raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
+    for name, several in (("masks", masks), ("truth", truth)):
+        if several is None:
+            continue
+        shapes = {mask.shape for mask in several}
+        if len(several) != len(labels) or shapes - {voxels.shape}:
+            raise ValueError(f"{name}: expected {len(labels)} of shape {voxels.shape}, got {len(several)} of {sorted(shapes)}")
     if window[1] <= 0.0:
         raise ValueError(f"window: expected a width above 0, got {window[1]}")
 

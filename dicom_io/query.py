@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from pydicom.dataset import Dataset
-from pynetdicom import build_context, evt
-from pynetdicom.association import Association
+from pynetdicom import build_context
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
-from dicom_io.errors import PeerRejected, PeerUnreachable
-from dicom_io.pynetdicom_settings import RequestorEntity, configure_pynetdicom, tune_socket
-from dicom_io.sender import Destination
+from dicom_io.errors import PeerRejected
+from dicom_io.peer import Destination, associated, unanswered
 
 PENDING = frozenset({0xFF00, 0xFF01})
 SUCCESS = 0x0000
@@ -21,7 +16,7 @@ SUCCESS = 0x0000
 def count_instances(archive: Destination, study_instance_uid: str, series_instance_uid: str) -> int | None:
     """Return Number of Series Related Instances (0020,1209); None where the archive does not know the series, or does not count.
 
-    Raises PeerUnreachable or PeerRejected.
+    Raises PeerUnreachable, PeerRejected or ContextsRefused.
     """
     query = Dataset()
     query.QueryRetrieveLevel = "SERIES"
@@ -29,12 +24,10 @@ def count_instances(archive: Destination, study_instance_uid: str, series_instan
     query.SeriesInstanceUID = series_instance_uid
     query.NumberOfSeriesRelatedInstances = None
     counts: list[int] = []
-    with _associated(archive) as association:
+    with associated(archive, [build_context(StudyRootQueryRetrieveInformationModelFind)]) as association:
         for status, answer in association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
             if "Status" not in status:
-                raise PeerUnreachable(
-                    f"{archive}: expected an answer to the C-FIND, got a broken or silent association; see the peer's log"
-                )
+                raise unanswered(archive, "C-FIND")
             if status.Status in PENDING:
                 counts += _counted(answer)
             elif status.Status != SUCCESS:
@@ -48,25 +41,3 @@ def _counted(answer: Dataset | None) -> list[int]:
         return [] if answer is None else [int(answer.NumberOfSeriesRelatedInstances)]
     except (AttributeError, TypeError, ValueError):
         return []
-
-
-@contextmanager
-def _associated(archive: Destination) -> Iterator[Association]:
-    configure_pynetdicom()
-    entity = RequestorEntity(ae_title=archive.calling_ae_title)
-    entity.connection_timeout = archive.connection_timeout_seconds
-    entity.acse_timeout = archive.acse_timeout_seconds
-    entity.dimse_timeout = archive.dimse_timeout_seconds
-    entity.network_timeout = archive.network_timeout_seconds
-    contexts = [build_context(StudyRootQueryRetrieveInformationModelFind)]
-    association = entity.associate(
-        archive.host, archive.port, contexts=contexts, ae_title=archive.ae_title, evt_handlers=[(evt.EVT_CONN_OPEN, tune_socket)]
-    )
-    if not association.is_established:
-        raise PeerUnreachable(f"{archive}: expected an association for C-FIND (Study Root), got none; do both sides know each other?")
-    try:
-        yield association
-    except BaseException:
-        association.abort()
-        raise
-    association.release()

@@ -17,40 +17,71 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from dicom_io.codes import Code
 from dicom_io.errors import InvalidSegmentation
 from dicom_io.quiet import without_pydicom_warnings
-from dicom_io.segmentation_header import carry_source_attributes, creation_time, refer_to_sources, stand_ins
+from dicom_io.result_header import creation_time, set_character_set, texts_of
+from dicom_io.segmentation_frames import EncodedFrames, binary_frames, labelmap_frames, overlapping
+from dicom_io.segmentation_header import complete_header, stand_in
 from dicom_io.segmentation_source import SourceHeaders, read_source_headers
-from dicom_io.segmentation_types import ResultIdentity, SegmentDescription
+from dicom_io.segmentation_types import Masks, ResultIdentity, SegmentationForm, SegmentDescription
 from dicom_io.volume import Volume
 
-__all__ = ["ResultIdentity", "SegmentDescription", "without_empty_segments", "write_segmentation"]
+__all__ = ["ResultIdentity", "SegmentDescription", "SegmentationForm", "without_empty_segments", "write_segmentation"]
+
+_ENCODERS = {SegmentationForm.BINARY: binary_frames, SegmentationForm.LABELMAP: labelmap_frames}
+_TRANSFER_SYNTAXES = {SegmentationForm.BINARY: ExplicitVRLittleEndian, SegmentationForm.LABELMAP: RLELossless}
 
 
 @without_pydicom_warnings()
 def write_segmentation(
     volume: Volume,
-    masks: NDArray[np.bool_],
+    masks: Masks,
     segments: Sequence[SegmentDescription],
     identity: ResultIdentity,
+    *,
+    form: SegmentationForm = SegmentationForm.BINARY,
+    headers: SourceHeaders | None = None,
 ) -> bytes:
     """Return the Part 10 bytes of a segmentation object (PS3.3 A.51); equal input gives equal bytes.
 
-    `masks`: (segment, k, j, i) bool on the grid of `volume`; `masks[n]` belongs to `segments[n]`, whose number is
-    n + 1. Segments may overlap; a segment without voxels is described but has no frame. Text beyond ASCII is written
-    in UTF-8 (ISO_IR 192). Raises InvalidSegmentation for masks or segments that no object can be made of, and
-    whatever `read_source_headers` raises; ValueError for an identity that DICOM's value representations do not allow.
+    `masks[n]`: (k, j, i) bool on the grid of `volume`, of `segments[n]`, whose number is n + 1. A segment without voxels is
+    described but has no frame. In a BINARY object segments may overlap. Text beyond ASCII is written in UTF-8 (ISO_IR 192).
+    `headers`: those behind `volume`, where they were read already. Raises InvalidSegmentation for masks or segments that no
+    object of this form can be made of, and whatever `read_source_headers` raises; ValueError for an identity that DICOM's
+    value representations do not allow.
     """
     _check_meant(volume, masks, segments)
-    headers = read_source_headers(volume)
+    headers = headers or read_source_headers(volume)
+    frames = _ENCODERS[form](masks, headers)
+    if not frames.count:
+        raise InvalidSegmentation(
+            f"masks: expected a voxel in at least one of {len(segments)} segments, got none; send a report instead, or check the prompt"
+        )
+    dataset = _header(volume, segments, identity, form, headers)
+    complete_header(dataset, headers, identity)
+    set_character_set(dataset, headers, (*texts_of(identity), *(text for segment in segments for text in segment.texts)))
+    if form is SegmentationForm.BINARY:
+        dataset.SegmentsOverlap = "YES" if overlapping(masks) else "NO"
+    # highdicom shares what its only frame says; of several frames each says whose it is, as its dimension index asks for.
+    dataset.SharedFunctionalGroupsSequence[0].pop("SegmentIdentificationSequence", None)
+    dataset.NumberOfFrames = frames.count
+    return _part10(dataset, frames)
+
+
+def _header(
+    volume: Volume, segments: Sequence[SegmentDescription], identity: ResultIdentity, form: SegmentationForm, headers: SourceHeaders
+) -> Dataset:
+    """The object with one frame that stands for all others."""
     created = creation_time(headers.first, identity.created)
-    dataset = hd.seg.Segmentation(
-        source_images=stand_ins(headers, volume),
-        pixel_array=_pixel_array(masks),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+    one_voxel = np.zeros((1, *volume.voxels.shape[1:]), np.uint8)
+    one_voxel[0, 0, 0] = 1
+    dataset: Dataset = hd.seg.Segmentation(
+        source_images=[stand_in(headers, volume)],
+        pixel_array=one_voxel,
+        segmentation_type=hd.seg.SegmentationTypeValues(form.name),
         segment_descriptions=[_segment_item(segment, identity) for segment in segments],
         series_instance_uid=identity.series_instance_uid,
         series_number=identity.series_number,
@@ -63,7 +94,7 @@ def write_segmentation(
         content_description=identity.content_description,
         content_creator_name=identity.content_creator_name,
         content_label=identity.content_label,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
+        transfer_syntax_uid=_TRANSFER_SYNTAXES[form],
         omit_empty_frames=True,
         series_description=identity.series_description,
         content_date=created.date(),
@@ -71,12 +102,7 @@ def write_segmentation(
         series_date=created.date(),
         series_time=created.time(),
     )
-    refer_to_sources(dataset, headers)
-    carry_source_attributes(dataset, headers, identity)
-    character_set = _character_set(headers, segments, identity)
-    if character_set is not None:
-        dataset.SpecificCharacterSet = character_set
-    return _part10(dataset)
+    return dataset
 
 
 def without_empty_segments(
@@ -87,27 +113,17 @@ def without_empty_segments(
     return masks[kept], tuple(replace(segments[index], number=number) for number, index in enumerate(kept, start=1))
 
 
-def _check_meant(volume: Volume, masks: NDArray[np.bool_], segments: Sequence[SegmentDescription]) -> None:
-    expected = (len(segments), *volume.voxels.shape)
-    if masks.dtype != np.bool_ or masks.shape != expected:
-        raise InvalidSegmentation(f"masks: expected bool (segment, k, j, i) of shape {expected}, got {masks.dtype} of shape {masks.shape}")
+def _check_meant(volume: Volume, masks: Masks, segments: Sequence[SegmentDescription]) -> None:
+    if len(masks) != len(segments):
+        raise InvalidSegmentation(f"masks: expected one for each of {len(segments)} segments, got {len(masks)}")
+    for segment, mask in zip(segments, masks, strict=True):
+        if mask.dtype != np.bool_ or mask.shape != volume.voxels.shape:
+            raise InvalidSegmentation(
+                f"mask of {segment.label!r}: expected bool (k, j, i) of shape {volume.voxels.shape}, got {mask.dtype} of shape {mask.shape}"
+            )
     numbers = [segment.number for segment in segments]
     if numbers != list(range(1, len(segments) + 1)):
         raise InvalidSegmentation(f"segments: expected the numbers 1 to {len(segments)} in order, got {numbers}; number them anew")
-    if not masks.any():
-        raise InvalidSegmentation(
-            f"masks: expected a voxel in at least one of {len(segments)} segments, got none; send a report instead, or check the prompt"
-        )
-
-
-def _pixel_array(masks: NDArray[np.bool_]) -> NDArray[np.uint8 | np.uint16]:
-    """One label a voxel, (k, j, i), where segments keep apart, which is several times faster to write; else (k, j, i, segment)."""
-    labels = np.zeros(masks.shape[1:], np.uint8 if len(masks) < 256 else np.uint16)
-    for number, mask in enumerate(masks, start=1):
-        if labels[mask].any():
-            return np.stack(list(masks), axis=-1).astype(np.uint8)
-        labels[mask] = number
-    return labels
 
 
 def _segment_item(segment: SegmentDescription, identity: ResultIdentity) -> hd.seg.SegmentDescription:
@@ -140,19 +156,9 @@ def _concept(code: Code) -> DicomCode:
     return DicomCode(code.value, code.scheme, code.meaning)
 
 
-def _character_set(headers: SourceHeaders, segments: Sequence[SegmentDescription], identity: ResultIdentity) -> str | Sequence[str] | None:
-    """The source's own character set where our text fits into every one of them, UTF-8 else (PS3.3 C.12.1.1.2)."""
-    coded = [code.meaning for segment in segments for code in (segment.category, segment.type, segment.laterality, segment.region) if code]
-    told = [identity.series_description, identity.content_description, identity.content_creator_name, identity.manufacturer]
-    named = [identity.manufacturer_model_name, identity.algorithm_name, *identity.algorithm_parameters.values()]
-    labels = [text for segment in segments for text in (segment.label, segment.tracking_id)]
-    if all(text.isascii() for text in (*coded, *told, *named, *labels)):
-        own: str | Sequence[str] | None = headers.first.get("SpecificCharacterSet")
-        return own or None
-    return "ISO_IR 192"
-
-
-def _part10(dataset: Dataset) -> bytes:
+def _part10(dataset: Dataset, frames: EncodedFrames) -> bytes:
+    """The header in pydicom's encoding and behind it, as their tags are the last ones, groups and pixels as they are."""
+    del dataset.PerFrameFunctionalGroupsSequence, dataset.PixelData
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
+    return b"".join((buffer.getvalue(), *frames.elements()))

@@ -1,101 +1,55 @@
-"""The header of a segmentation object: what is carried from the source images, word for word, and what is made anew.
+"""The header of a segmentation object: geometry by a stand-in image, and the attributes that images share with it.
 
-highdicom builds the object from one stand-in image a slice, which holds geometry and nothing else. So a source that
-lacks attributes or holds odd ones cannot stop it, a multi-frame source is treated like any other, and patient and
-study come from the real header exactly as they stand there.
+highdicom builds the header from one stand-in image, which holds geometry and nothing else. So a source that lacks
+attributes or holds odd ones cannot stop it, a multi-frame source is treated like any other, and patient and study come
+from the real header exactly as they stand there.
 """
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta, timezone
-
-import highdicom as hd
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
-from pydicom.valuerep import DA, DT, TM
 
-from dicom_io.segmentation_source import SourceHeaders, SourcePlane
+from dicom_io.result_header import TYPE_2_KEYWORDS, carry_source_attributes, source_references
+from dicom_io.segmentation_source import SourceHeaders
 from dicom_io.segmentation_types import ResultIdentity
 from dicom_io.volume import Volume
 
-TYPE_2_KEYWORDS = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
-    "ReferringPhysicianName",
-)  # fmt: skip
-"""Present in every object, empty where the source has none: an invented value could be taken for a true one."""
-
-CARRIED_KEYWORDS = (
-    "TimezoneOffsetFromUTC", "BodyPartExamined", "PatientIdentityRemoved", "LongitudinalTemporalInformationModified",
-    "DeidentificationMethod", "DeidentificationMethodCodeSequence",
-)  # fmt: skip
-"""Attributes beside those of the patient and study modules that hold for a result as they do for its source."""
-
-EQUIPMENT_KEYWORDS = (
-    "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber", "StationName", "InstitutionName",
-    "InstitutionAddress", "InstitutionalDepartmentName",
-)  # fmt: skip
-
-DEIDENTIFICATION_KEYWORDS = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
-
 LOSSY_KEYWORDS = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
-_STAND_IN_ROOT = "2.25"
+_STAND_IN_UID = "2.25.1"
 _STAND_IN_FRAME_OF_REFERENCE = "2.25.0"
 
 
-def stand_ins(headers: SourceHeaders, volume: Volume) -> list[Dataset]:
-    """Return one single-frame image a slice k with the slice's place and no more, named by k."""
-    normal = headers.planes[0].geometry.normal
-    between_mm = abs(float(np.dot(volume.affine[:3, 0], normal)))
-    common = Dataset()
-    common.SOPClassUID = CTImageStorage
+def stand_in(headers: SourceHeaders, volume: Volume) -> Dataset:
+    """Return a single-frame image with the place of the first slice and no more."""
+    geometry = headers.first_plane.geometry
+    between_mm = abs(float(np.dot(volume.affine[:3, 0], geometry.normal)))
+    image = Dataset()
+    image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, _STAND_IN_UID
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "Modality"):
-        setattr(common, keyword, headers.first[keyword].value)
+        setattr(image, keyword, headers.first[keyword].value)
     for keyword in TYPE_2_KEYWORDS:
-        setattr(common, keyword, "")
-    common.FrameOfReferenceUID = volume.frame_of_reference_uid or _STAND_IN_FRAME_OF_REFERENCE
-    common.Rows, common.Columns = volume.voxels.shape[1:]
-    geometry = headers.planes[0].geometry
-    common.ImageOrientationPatient = [*geometry.row_cosines, *geometry.column_cosines]
-    common.PixelSpacing = [geometry.row_spacing_mm, geometry.column_spacing_mm]
-    common.SpacingBetweenSlices = between_mm
+        setattr(image, keyword, "")
+    image.FrameOfReferenceUID = volume.frame_of_reference_uid or _STAND_IN_FRAME_OF_REFERENCE
+    image.Rows, image.Columns = volume.voxels.shape[1:]
+    image.ImagePositionPatient = list(geometry.position_mm)
+    image.ImageOrientationPatient = [*geometry.row_cosines, *geometry.column_cosines]
+    image.PixelSpacing = [geometry.row_spacing_mm, geometry.column_spacing_mm]
+    image.SpacingBetweenSlices = between_mm
     # dcmqi and 3D Slicer refuse an object without thickness; contiguous slices are the plain assumption.
-    common.SliceThickness = headers.planes[0].slice_thickness_mm or between_mm
-    return [_stand_in(common, k, plane) for k, plane in enumerate(headers.planes)]
+    image.SliceThickness = headers.first_plane.slice_thickness_mm or between_mm
+    return image
 
 
-def refer_to_sources(dataset: Dataset, headers: SourceHeaders) -> None:
-    """Put the true source instance and frame in place of every stand-in."""
-    planes = {_stand_in_uid(k): plane for k, plane in enumerate(headers.planes)}
-    # Frames of several segments on one slice share one item, which must be changed once.
-    references = {
-        id(reference): reference
-        for frame in dataset.PerFrameFunctionalGroupsSequence
-        for derivation in frame.DerivationImageSequence
-        for reference in derivation.SourceImageSequence
-    }
-    for reference in references.values():
-        _refer(reference, planes[str(reference.ReferencedSOPInstanceUID)])
-    classes = {plane.sop_instance_uid: plane.sop_class_uid for plane in headers.planes}
-    instances = [_instance(sop_class_uid, sop_instance_uid) for sop_instance_uid, sop_class_uid in classes.items()]
+def complete_header(dataset: Dataset, headers: SourceHeaders, identity: ResultIdentity) -> None:
+    """Put what the source says in the place of what the stand-in said."""
+    instances = source_references(headers)
     dataset.SourceImageSequence = instances
     dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = instances
-
-
-def carry_source_attributes(dataset: Dataset, headers: SourceHeaders, identity: ResultIdentity) -> None:
-    """Copy patient, study and what else holds for the result; set what would else depend on clock or chance."""
-    source = headers.first
-    dataset.copy_patient_and_study_information(_as_known_class(source))
-    for keyword in CARRIED_KEYWORDS:
-        if keyword in source:
-            dataset.add(source[keyword])
-    if dataset.get("PatientIdentityRemoved") == "YES" and not any(dataset.get(keyword) for keyword in DEIDENTIFICATION_KEYWORDS):
-        # One of them is required then (PS3.3 C.7.1.1, Type 1C); a source that leaves both out must not make a result invalid.
-        dataset.DeidentificationMethod = "Not stated by the source"
-    dataset.PositionReferenceIndicator = source.get("PositionReferenceIndicator") or ""
+    carry_source_attributes(dataset, headers, identity)
+    dataset.PositionReferenceIndicator = headers.first.get("PositionReferenceIndicator") or ""
     if dataset.FrameOfReferenceUID == _STAND_IN_FRAME_OF_REFERENCE:
         # Without one in the source, the frames hold pixel for pixel by their derivation references (PS3.3 A.51.5.1).
         del dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator
@@ -104,79 +58,6 @@ def carry_source_attributes(dataset: Dataset, headers: SourceHeaders, identity: 
         for keyword in LOSSY_KEYWORDS:
             if keyword in headers.lossy:
                 dataset.add(headers.lossy[keyword])
-    created = creation_time(source, identity.created)
-    dataset.InstanceCreationDate, dataset.InstanceCreationTime = DA(created.date()), TM(created.time())
     dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = identity.dimension_organization_uid
     for index in dataset.DimensionIndexSequence:
         index.DimensionOrganizationUID = identity.dimension_organization_uid
-    library = dataset.ContributingEquipmentSequence[-1]
-    library.ContributionDateTime = DT(created)
-    dataset.ContributingEquipmentSequence = [*_acquisition(source), _algorithm(identity, created), library]
-
-
-def creation_time(source: Dataset, created: datetime) -> datetime:
-    """Return `created` as the source's clock shows it: a stated offset holds for all times in an object (PS3.3 C.12.1.1.8)."""
-    match = re.fullmatch(r"([+-])(\d\d)(\d\d)", str(source.get("TimezoneOffsetFromUTC") or "").strip())
-    if match is None or created.tzinfo is None:
-        return created
-    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
-    return created.astimezone(timezone(-offset if match[1] == "-" else offset))
-
-
-def _stand_in(common: Dataset, k: int, plane: SourcePlane) -> Dataset:
-    image = Dataset()
-    image.update(common)
-    image.SOPInstanceUID = _stand_in_uid(k)
-    image.ImagePositionPatient = list(plane.geometry.position_mm)
-    return image
-
-
-def _stand_in_uid(k: int) -> str:
-    return f"{_STAND_IN_ROOT}.{k + 1}"
-
-
-def _refer(reference: Dataset, plane: SourcePlane) -> None:
-    reference.ReferencedSOPClassUID = plane.sop_class_uid
-    reference.ReferencedSOPInstanceUID = plane.sop_instance_uid
-    if plane.frame_number is not None:
-        reference.ReferencedFrameNumber = plane.frame_number
-
-
-def _instance(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = sop_class_uid
-    item.ReferencedSOPInstanceUID = sop_instance_uid
-    return item
-
-
-def _as_known_class(source: Dataset) -> Dataset:
-    """The header under a SOP Class that highdicom knows: patient and study modules are the same for all images."""
-    image = Dataset()
-    image.update(source)
-    image.SOPClassUID = CTImageStorage
-    return image
-
-
-def _acquisition(source: Dataset) -> list[Dataset]:
-    """The scanner as contributing equipment (PS3.3 C.12.1), where the source names its maker."""
-    if not source.get("Manufacturer"):
-        return []
-    item = Dataset()
-    for keyword in EQUIPMENT_KEYWORDS:
-        if source.get(keyword):
-            item.add(source[keyword])
-    item.ContributionDescription = "Acquisition equipment of the source images"
-    item.PurposeOfReferenceCodeSequence = [hd.sr.CodedConcept.from_code(codes.DCM.AcquisitionEquipment)]
-    return [item]
-
-
-def _algorithm(identity: ResultIdentity, created: datetime) -> Dataset:
-    return hd.ContributingEquipment(
-        manufacturer=identity.manufacturer,
-        purpose_of_reference=codes.DCM.ProcessingEquipment,
-        manufacturer_model_name=identity.manufacturer_model_name,
-        software_versions=identity.software_versions,
-        device_serial_number=identity.device_serial_number,
-        contribution_datetime=created,
-        contribution_description=f"AI algorithm {identity.algorithm_name} {identity.algorithm_version}",
-    )

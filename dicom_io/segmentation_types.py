@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from pydicom.uid import RE_VALID_UID
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.uid import RE_VALID_UID, SegmentationStorage
 
 from dicom_io.codes import Code
 
+LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
+"""Label Map Segmentation Storage (Supplement 243); pydicom has no name for it yet."""
 MAXIMUM_LABEL_LENGTH = 64
 """Segment Label is a Long String (PS3.5 section 6.2)."""
+
+
+Masks: TypeAlias = NDArray[np.bool_] | Sequence[NDArray[np.bool_]]
+"""Masks in the order of their segments, each (k, j, i) bool: one array (segment, k, j, i), or a list, which needs no copy."""
+
+
+class SegmentationForm(enum.StrEnum):
+    """How the pixels are stored (Segmentation Type, PS3.3 C.8.20.2.3), which also decides the SOP class."""
+
+    BINARY = "binary"
+    """One bit a voxel and segment, native: what every viewer in use today can place."""
+    LABELMAP = "labelmap"
+    """One number a voxel, run-length encoded: far smaller, but only newer systems accept it, and segments cannot overlap."""
+
+    @property
+    def sop_class_uid(self) -> str:
+        """The storage SOP class that objects of this form have."""
+        return LABEL_MAP_SEGMENTATION_STORAGE if self is SegmentationForm.LABELMAP else str(SegmentationStorage)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +60,12 @@ class SegmentDescription:
     tracking_uid: str
     color_rgb: tuple[int, int, int] | None = None
     """Red, green, blue of 0 to 255; written as CIELab."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything in it that a person wrote, in any language."""
+        coded = (code.meaning for code in (self.category, self.type, self.laterality, self.region) if code)
+        return (self.label, self.tracking_id, *coded)
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= 65535:
@@ -72,6 +101,8 @@ class ResultIdentity:
     device_serial_number: str
     algorithm_name: str
     algorithm_version: str
+    algorithm_uid: str
+    """Device UID of the algorithm: one for each version with its weights, as IHE's AI Results asks for."""
     algorithm_parameters: Mapping[str, str]
     """For example the SHA-256 of the weights and of the rule."""
     created: datetime

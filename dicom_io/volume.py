@@ -27,17 +27,19 @@ class SourceFrame:
 class Volume:
     """Voxels on a regular grid in patient space.
 
-    `voxels`: (k, j, i) float32; HU for CT, the rescaled value else (PS3.3 C.11.1).
-    `affine`: 4x4 float64, (k, j, i, 1) -> (x, y, z, 1) in LPS millimetres, voxel centre.
-    `sources[k]` is the instance (and frame) that `voxels[k]` was decoded from.
+    `voxels`: (k, j, i) float32, in `unit`; the rescaled value where that is empty (PS3.3 C.11.1).
+    `affine`: 4x4 float64, (k, j, i, 1) -> (x, y, z, 1) in LPS millimetres, voxel centre; sheared where the gantry was tilted.
+    `sources[k]` is the instance (and frame) that `voxels[k]` was decoded from; None for a bridged slice.
     """
 
     voxels: NDArray[np.float32]
     affine: Float64
     frame_of_reference_uid: str
-    sources: tuple[SourceFrame, ...]
+    sources: tuple[SourceFrame | None, ...]
     quirks: tuple[str, ...] = field(default=())
     """Codes of what is unusual about the series but was handled, for reports (for example `overlapping-slices`)."""
+    unit: str = ""
+    """HU for CT; SUVbw for PET where it can be computed, else its header's Units (BQML, CNTS, ...); empty where arbitrary."""
     padding: NDArray[np.bool_] | None = None
     """(k, j, i) True where the scanner wrote its padding value: outside of the image, whatever the number says."""
 
@@ -54,12 +56,25 @@ class Volume:
         """(dk, dj, di) in millimetres."""
         return spacing_mm(self.affine)
 
+    @property
+    def sent(self) -> tuple[SourceFrame, ...]:
+        """The sources of the slices that were sent, in the order of k."""
+        return tuple(source for source in self.sources if source is not None)
+
+    @property
+    def bridged(self) -> tuple[int, ...]:
+        """Slices k that nobody sent, interpolated between their neighbours so that an object can be followed across.
+
+        Results are written on the other slices alone.
+        """
+        return tuple(k for k, source in enumerate(self.sources) if source is None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrameStack:
     """Frames without a place in the patient: ultrasound and endoscopy cine, single radiographs.
 
-    `frames`: (t, row, column) or (t, row, column, 3) for RGB; stored values as decoded, uint8 or uint16.
+    `frames`: (t, row, column) or (t, row, column, 3) for RGB, uint8 or uint16; high values are bright.
     """
 
     frames: NDArray[np.uint8] | NDArray[np.uint16]

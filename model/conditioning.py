@@ -15,9 +15,11 @@ from model.mask_choice import ABSENT_LOGIT, DecodedMasks
 from model.medsam2 import DecoderPrompts, ImageFeatures, MedSAM2
 from model.memory_bank import FrameMemory
 from model.options import PropagationOptions
+from model.precision import exactly
 from model.preprocess import to_model_pixels
 from model.prompt import BoxPrompt, MaskPrompt, PointPrompt, Prompt
 from model.prompt_encoder import LABEL_BOX_BOTTOM_RIGHT, LABEL_BOX_TOP_LEFT
+from model.steps import Steps, Tracked
 
 FEEDBACK_LIMIT = 32.0  # logits of an earlier answer are clamped to it before they are fed back
 PLACEHOLDER_SCORE = 10.0  # the reference calls an object without prompt present, and its mask empty
@@ -34,12 +36,8 @@ class Answer:
     iou: float
     object_score: float  # logit
     stability: float
+    is_empty: bool  # no pixel of the object on this frame
     pointer: Tensor  # (d,)
-
-    @property
-    def is_empty(self) -> bool:
-        """No pixel of the object on this frame."""
-        return self.object_score <= 0 or not bool((self.logits > 0).any())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,20 +49,30 @@ class ConditionedObject:
     memories: dict[int, FrameMemory] = dataclasses.field(default_factory=dict)
 
 
-def answers_of(decoded: DecodedMasks, logits: Tensor) -> list[Answer]:
+def answers_of(decoded: DecodedMasks | Tracked, logits: Tensor) -> list[Answer]:
     """The batch of a decoding, one answer an object; `logits` as they are to be returned."""
-    figures = torch.stack((decoded.iou, decoded.object_score, decoded.stability)).float().T.tolist()
+    pixels = (logits > 0).flatten(1).any(1)  # (B,)
+    # All figures come from the device at once: each question to it waits for everything that it has yet to do.
+    figures = torch.stack([x.float() for x in (decoded.iou, decoded.object_score, decoded.stability, pixels)]).T.tolist()
     return [
-        Answer(logits=logits[i : i + 1], iou=iou, object_score=score, stability=stability, pointer=decoded.pointer[i])
-        for i, (iou, score, stability) in enumerate(figures)
+        Answer(
+            logits=logits[i : i + 1],
+            iou=iou,
+            object_score=score,
+            stability=stability,
+            is_empty=score <= 0 or not pixel,
+            pointer=decoded.pointer[i],
+        )
+        for i, (iou, score, stability, pixel) in enumerate(figures)
     ]
 
 
 class Conditioner:
-    """Answers prompts without any memory, as the first thing that is known of an object."""
+    """Answers prompts without any memory, as the first thing that is known of an object; always in float32 (`precision.exactly`)."""
 
-    def __init__(self, model: MedSAM2, encode: Encode, frame_size: tuple[int, int], options: PropagationOptions) -> None:
-        self._model, self._encode, self._frame_size, self._options = model, encode, frame_size, options
+    def __init__(self, model: MedSAM2, steps: Steps, encode: Encode, frame_size: tuple[int, int], options: PropagationOptions) -> None:
+        """`encode` gives float32 features."""
+        self._model, self._steps, self._encode, self._frame_size, self._options = model, steps, encode, frame_size, options
         self._device = model.no_mem_embed.device
 
     def condition(self, prompts: Sequence[Prompt]) -> list[ConditionedObject]:
@@ -75,7 +83,8 @@ class Conditioner:
             for one in objects:
                 own = [prompt for prompt in prompts if prompt.object_id == one.object_id and prompt.frame == frame]
                 if own or self._options.reference:
-                    one.answers[frame] = self._answer(frame, own) if own else self._placeholder()
+                    with exactly(self._device):
+                        one.answers[frame] = self._answer(frame, own) if own else self._placeholder()
                     answered.append(one)
             self._remember(frame, answered)
         return objects
@@ -127,6 +136,7 @@ class Conditioner:
             iou=float("nan"),
             object_score=PLACEHOLDER_SCORE,
             stability=float("nan"),
+            is_empty=True,
             pointer=self._model.no_obj_ptr[0],
         )
 
@@ -134,9 +144,9 @@ class Conditioner:
         answers = [one.answers[frame] for one in objects]
         logits = torch.cat([answer.logits for answer in answers])  # (B, 1, S/4, S/4)
         scores = torch.tensor([answer.object_score for answer in answers], device=self._device)
-        spatial = self._model.encode_memory(self._encode(frame), logits, scores, binarise=True)
-        for one, answer, memory in zip(objects, answers, spatial, strict=True):
-            one.memories[frame] = FrameMemory(spatial=memory, pointer=answer.pointer)
+        pointers = torch.stack([answer.pointer for answer in answers])  # (B, d)
+        for one, memory in zip(objects, self._steps.remember(self._encode(frame), logits, scores, pointers), strict=True):
+            one.memories[frame] = memory
 
 
 def _corners(box: BoxPrompt) -> tuple[tuple[tuple[float, float], ...], tuple[int, ...]]:

@@ -40,6 +40,8 @@ class MedSAM2Config:
     mask_prompt_channels: int = 16
     num_maskmem: int = 7  # spatial memories of tracked frames, plus one for the conditioning frames
     max_object_pointers: int = 16
+    region_scale: float = 0.0  # side of the square cut out around an object, in longer sides of its box; 0 = whole frames
+    region_minimum: int = 16  # pixels, the least side of that square
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be built, naming what was expected."""
@@ -61,6 +63,8 @@ class MedSAM2Config:
         _require(known, "global_attention_blocks", f"indices below {blocks}", self.global_attention_blocks)
         _require(self.num_maskmem >= 2, "num_maskmem", "at least 2", self.num_maskmem)
         _require(self.max_object_pointers >= 2, "max_object_pointers", "at least 2", self.max_object_pointers)
+        _require(self.region_scale == 0 or self.region_scale >= 1.5, "region_scale", "0 or at least 1.5", self.region_scale)
+        _require(self.region_minimum >= 1, "region_minimum", "at least 1", self.region_minimum)
 
     @property
     def feature_size(self) -> int:

@@ -59,17 +59,21 @@ class Trunk(nn.Module):
         ends = torch.tensor(config.stages).cumsum(0) - 1
         self.stage_ends = frozenset(int(end) for end in ends)
 
-    def forward(self, frames: Tensor) -> list[Tensor]:
-        """(B, 3, S, S) -> the four stages' maps, channels first, finest first."""
-        x = self.patch_embed(frames) + self._position()  # (B, S/4, S/4, embed_dim)
+    def forward(self, frames: Tensor, position: Tensor | None = None, *, frugal: bool = False) -> list[Tensor]:
+        """(B, 3, S, S) -> the four stages' maps, channels first, finest first.
+
+        `position` saves working out `position()` anew; `frugal` leaves out the arithmetic on padding, which rounds otherwise.
+        """
+        x = self.patch_embed(frames) + (self.position() if position is None else position)  # (B, S/4, S/4, embed_dim)
         maps = []
         for index, block in enumerate(self.blocks):
-            x = block(x)
+            x = block(x, frugal=frugal)
             if index in self.stage_ends:
                 maps.append(x.permute(0, 3, 1, 2))
         return maps
 
-    def _position(self) -> Tensor:
+    def position(self) -> Tensor:
+        """The absolute positions, (1, S/4, S/4, embed_dim): they depend on weights alone, not on the frame."""
         side = self.map_size
         background = functional.interpolate(self.pos_embed, size=(side, side), mode="bicubic", align_corners=False)
         repeats = side // self.pos_embed_window.shape[-1]
@@ -122,21 +126,14 @@ class TrunkBlock(nn.Module):
         if plan.pools:
             self.proj = nn.Linear(plan.width_in, plan.width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, frugal: bool = False) -> Tensor:
         """(B, H, W, width_in) -> (B, H', W', width), H' = H / 2 where the block pools."""
         y = self.norm1(x)
         # Where the width changes, the shortcut is taken from the normalised map.
         shortcut = pool(self.proj(y)) if self.plan.pools else x
-        x = shortcut + self._attend(y, (shortcut.shape[1], shortcut.shape[2]))
+        x = shortcut + self.attn(y, frugal=frugal)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
-
-    def _attend(self, y: Tensor, out_size: tuple[int, int]) -> Tensor:
-        if self.plan.window == 0:
-            whole: Tensor = self.attn(y)
-            return whole
-        windows, grid = to_windows(y, self.plan.window)
-        return from_windows(self.attn(windows), grid, out_size)
 
 
 class WindowAttention(nn.Module):
@@ -144,20 +141,33 @@ class WindowAttention(nn.Module):
 
     def __init__(self, plan: BlockPlan) -> None:
         super().__init__()
-        self.heads, self.pools = plan.heads, plan.pools
+        self.heads, self.pools, self.window = plan.heads, plan.pools, plan.window
         self.qkv = nn.Linear(plan.width_in, 3 * plan.width)
         self.proj = nn.Linear(plan.width, plan.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B * windows, h, w, width_in) -> (B * windows, h', w', width)."""
-        q, k, v = self.qkv(x).chunk(3, dim=-1)  # (n, h, w, width) each
+    def forward(self, x: Tensor, *, frugal: bool = False) -> Tensor:
+        """(B, H, W, width_in) -> (B, H', W', width), H' = H / 2 where the block pools; see `Trunk.forward` for `frugal`."""
+        size = (x.shape[1] // 2, x.shape[2] // 2) if self.pools else (x.shape[1], x.shape[2])
+        spare = frugal and self.window > 0 and (x.shape[1] % self.window, x.shape[2] % self.window) != (0, 0)
+        if spare:
+            # The padding is zero before the projection, so it is the bias behind it: nothing of it need be multiplied.
+            windows, grid = to_windows(self.qkv(x), self.window, self.qkv.bias)
+        else:
+            windows, grid = to_windows(x, self.window) if self.window > 0 else (x, (1, 1))
+            windows = self.qkv(windows)
+        mixed = self._mix(windows)
+        out: Tensor = self.proj(from_windows(mixed, grid, size)) if spare else from_windows(self.proj(mixed), grid, size)
+        return out
+
+    def _mix(self, qkv: Tensor) -> Tensor:
+        """(n, h, w, 3 * width) -> (n, h', w', width)."""
+        q, k, v = qkv.chunk(3, dim=-1)  # (n, h, w, width) each
         if self.pools:
             q = pool(q)
         height, width = q.shape[1:3]
         q, k, v = (split_heads(t.flatten(1, 2), self.heads) for t in (q, k, v))  # (n, heads, tokens, head_dim)
         mixed = functional.scaled_dot_product_attention(q, k, v)
-        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(len(x), height, width, -1))
-        return out
+        return mixed.transpose(1, 2).reshape(len(mixed), height, width, -1)
 
 
 def pool(x: Tensor) -> Tensor:
@@ -165,14 +175,19 @@ def pool(x: Tensor) -> Tensor:
     return functional.max_pool2d(x.permute(0, 3, 1, 2), kernel_size=2, stride=2).permute(0, 2, 3, 1)
 
 
-def to_windows(x: Tensor, window: int) -> tuple[Tensor, tuple[int, int]]:
+def to_windows(x: Tensor, window: int, fill: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
     """Cut (B, H, W, C) into (B * rows * columns, window, window, C); returns the grid (rows, columns) too.
 
-    Maps that the window does not divide are padded with zeros at the bottom and right; the padding is not masked.
+    Maps that the window does not divide are padded with `fill` (C,) or zeros at the bottom and right; the padding is not masked.
     """
     batch, height, width, channels = x.shape
     rows, columns = -(-height // window), -(-width // window)
-    x = functional.pad(x, (0, 0, 0, columns * window - width, 0, rows * window - height))
+    if fill is None:
+        x = functional.pad(x, (0, 0, 0, columns * window - width, 0, rows * window - height))
+    else:
+        padded = fill.to(x.dtype).expand(batch, rows * window, columns * window, channels).clone()
+        padded[:, :height, :width] = x
+        x = padded
     x = x.view(batch, rows, window, columns, window, channels).transpose(2, 3)
     return x.reshape(-1, window, window, channels), (rows, columns)
 
@@ -180,9 +195,9 @@ def to_windows(x: Tensor, window: int) -> tuple[Tensor, tuple[int, int]]:
 def from_windows(windows: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """The inverse of `to_windows`, cut to `size` (height, width)."""
     rows, columns = grid
-    _, side, _, channels = windows.shape
-    x = windows.view(-1, rows, columns, side, side, channels).transpose(2, 3)
-    return x.reshape(-1, rows * side, columns * side, channels)[:, : size[0], : size[1]]
+    _, height, width, channels = windows.shape
+    x = windows.view(-1, rows, columns, height, width, channels).transpose(2, 3)
+    return x.reshape(-1, rows * height, columns * width, channels)[:, : size[0], : size[1]]
 
 
 class Neck(nn.Module):

@@ -8,6 +8,7 @@ Attribute names are those of the official checkpoints, so that a strict load pro
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,27 @@ class ImageFeatures:
         one = slice(index, index + 1)
         return ImageFeatures(embedding=self.embedding[one], fine=(self.fine[0][one], self.fine[1][one]))
 
+    def cloned(self) -> ImageFeatures:
+        """A copy in memory of its own."""
+        return ImageFeatures(embedding=self.embedding.clone(), fine=(self.fine[0].clone(), self.fine[1].clone()))
+
+    def take(self, rows: Sequence[int]) -> ImageFeatures:
+        """The features for B objects, each on the frame of its row; one frame alone stays one, since it broadcasts."""
+        if len(self.embedding) == 1 or list(rows) == list(range(len(self.embedding))):
+            return self
+        index = torch.tensor(rows, device=self.embedding.device)
+        return ImageFeatures(embedding=self.embedding[index], fine=(self.fine[0][index], self.fine[1][index]))
+
+    @classmethod
+    def join(cls, frames: Sequence[ImageFeatures]) -> ImageFeatures:
+        """Several frames' features as one batch."""
+        if len(frames) == 1:
+            return frames[0]
+        return cls(
+            embedding=torch.cat([one.embedding for one in frames]),
+            fine=(torch.cat([one.fine[0] for one in frames]), torch.cat([one.fine[1] for one in frames])),
+        )
+
     @property
     def nbytes(self) -> int:
         """Bytes that the tensors hold."""
@@ -58,6 +80,11 @@ class DecoderPrompts:
         """No prompt, as on a tracked frame: one padding point."""
         labels = torch.full((batch, 1), LABEL_PADDING, dtype=torch.int64, device=device)
         return cls(points=torch.zeros(batch, 1, 2, device=device), labels=labels)
+
+    def to(self, device: torch.device) -> DecoderPrompts:
+        """The same on `device`."""
+        mask_logits = None if self.mask_logits is None else self.mask_logits.to(device)
+        return DecoderPrompts(points=self.points.to(device), labels=self.labels.to(device), mask_logits=mask_logits)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,14 +149,23 @@ class MedSAM2(nn.Module):
         out: Tensor = self.memory_attention(embedding, position, tokens, positions, pointer_tokens)
         return out.transpose(1, 2).reshape(-1, width, height, columns)
 
-    def decode(self, features: ImageFeatures, embedding: Tensor, prompts: DecoderPrompts, *, multimask: bool) -> DecodedMasks:
+    def decode(
+        self,
+        features: ImageFeatures,
+        embedding: Tensor,
+        prompts: DecoderPrompts,
+        *,
+        multimask: bool,
+        grid_position: Tensor | None = None,
+    ) -> DecodedMasks:
         """Masks of B objects on a frame; `embedding` (B or 1, d, h, w) comes from without_memory or condition_on_memory.
 
         multimask: choose among the three multimask outputs (no or one point) rather than the single mask (a box, more points).
-        In training mode the single mask is never exchanged for a stabler one.
+        In training mode the single mask is never exchanged for a stabler one. `grid_position` saves working out the prompt encoder's anew.
         """
         sparse, dense = self.sam_prompt_encoder(prompts.points, prompts.labels, prompts.mask_logits)
-        candidates = self.sam_mask_decoder(embedding + dense, self.sam_prompt_encoder.grid_position(), sparse, features.fine)
+        grid = self.sam_prompt_encoder.grid_position() if grid_position is None else grid_position
+        candidates = self.sam_mask_decoder(embedding + dense, grid, sparse, features.fine)
         chosen = choose_mask(candidates, multimask=multimask, fall_back=not self.training)
         pointer = self.obj_ptr_proj(chosen.pointer_token)
         present = (candidates.object_score > 0)[:, None]

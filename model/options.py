@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 GPU_REFERENCE_HOLE_AREA = 8  # low-resolution pixels; what the reference fills where its CUDA extension is present
 
@@ -18,6 +19,8 @@ class PropagationOptions:
     """End a direction after so many frames in a row without the object; None = never. No conditioning frame is ever skipped."""
     extent: tuple[int, int] | None = None
     """First and last frame to visit, inclusive."""
+    object_extents: Mapping[int, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    """The same for single objects, by id; an object that is not named has `extent`."""
     start_frame: int | None = None
     """Start of both directions for all objects; by default the earliest prompted frame (of each object)."""
     hole_filling_area: int = 0
@@ -29,8 +32,9 @@ class PropagationOptions:
         """Check the values."""
         if self.stop_after_empty_frames is not None and self.stop_after_empty_frames < 1:
             raise ValueError(f"stop_after_empty_frames: expected at least 1 or None, got {self.stop_after_empty_frames}")
-        if self.extent is not None and not 0 <= self.extent[0] <= self.extent[1]:
-            raise ValueError(f"extent: expected 0 <= first <= last, got {self.extent}")
+        for extent in (self.extent, *self.object_extents.values()):
+            if extent is not None and not 0 <= extent[0] <= extent[1]:
+                raise ValueError(f"extent: expected 0 <= first <= last, got {extent}")
         if self.hole_filling_area < 0:
             raise ValueError(f"hole_filling_area: expected at least 0, got {self.hole_filling_area}")
 
@@ -39,9 +43,9 @@ class PropagationOptions:
         """The stop rule in force."""
         return None if self.reference else self.stop_after_empty_frames
 
-    def reach(self, frames: int) -> tuple[int, int]:
-        """First and last frame to visit of `frames`; ValueError when the extent or the start lies outside."""
-        first, last = self.extent or (0, frames - 1)
+    def reach(self, frames: int, object_id: int) -> tuple[int, int]:
+        """First and last frame to visit of `frames` for an object; ValueError when the extent or the start lies outside."""
+        first, last = self.object_extents.get(object_id) or self.extent or (0, frames - 1)
         if last >= frames:
             raise ValueError(f"extent: expected frames of 0..{frames - 1}, got {(first, last)}")
         if self.start_frame is not None and not first <= self.start_frame <= last:

@@ -45,16 +45,19 @@ def percentiles_to_uint8(voxels: NDArray[Any]) -> NDArray[np.uint8]:
     return grey
 
 
-def normalise_frames(frames: NDArray[np.uint8], size: int) -> Tensor:
-    """uint8 frames (t, row, column) or (t, row, column, 3) -> (t, 3, size, size) float32, resized and normalised.
+def normalise_frames(frames: NDArray[np.uint8], size: int, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 frames (t, row, column) or (t, row, column, 3) -> (t, 3, size, size) float32 on `device`, resized and normalised.
 
-    Resizing is Pillow's bicubic filter on uint8 (with antialiasing when it shrinks); the aspect ratio is not kept.
+    Resizing is Pillow's bicubic filter on uint8 (with antialiasing when it shrinks); the aspect ratio is not kept. Frames reach the
+    device as uint8 and become float32 there, from a table of the 256 grey levels.
     """
     if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[3] != 3):
         raise ValueError(f"frames: expected uint8 (t, row, column) or (t, row, column, 3), got {frames.dtype} {frames.shape}")
     grey = np.stack([_resized(frame, size) for frame in frames])  # (t, size, size, 1 or 3) uint8
-    channels = [_LEVELS[channel][grey[..., min(channel, grey.shape[3] - 1)]] for channel in range(3)]
-    return torch.from_numpy(np.stack(channels, axis=1))
+    index = torch.from_numpy(grey).to(device).permute(3, 0, 1, 2).long()  # (1 or 3, t, size, size)
+    levels = _LEVELS.to(device)
+    channels = [levels[channel].take(index[min(channel, len(index) - 1)]) for channel in range(3)]
+    return torch.stack(channels, dim=1)
 
 
 def to_model_pixels(points: NDArray[np.float32], frame_size: tuple[int, int], size: int) -> NDArray[np.float32]:
@@ -75,13 +78,13 @@ def _resized(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return frame.reshape(size, size, -1)
 
 
-def _normalised_levels() -> NDArray[np.float32]:
+def _normalised_levels() -> Tensor:
     """The normalised value of each grey level for each channel, (3, 256): float64 arithmetic on float32 constants, then float32."""
     mean = np.array(IMAGE_MEAN, np.float32).astype(np.float64)[:, None]
     std = np.array(IMAGE_STD, np.float32).astype(np.float64)[:, None]
     grey = np.arange(WHITE + 1, dtype=np.float64) / WHITE
     levels: NDArray[np.float64] = (grey - mean) / std
-    return levels.astype(np.float32)
+    return torch.from_numpy(levels.astype(np.float32))
 
 
 _LEVELS = _normalised_levels()

@@ -35,6 +35,7 @@ class ObjectResult:
     object_score_logit: NDArray[np.float32]  # (t,) the object is present where > 0
     stability: NDArray[np.float32]  # (t,) stability score of the mask, 0..1
     stopped: Stops
+    agreement: NDArray[np.float32] | None = None  # (t,) Dice of the forward and the backward mask, NaN where only one direction was
     logits_forward: NDArray[np.float32] | None = None  # (t, row, column) mask logits; kept on request
     logits_backward: NDArray[np.float32] | None = None
 
@@ -49,3 +50,5 @@ class SegmentationResult:
     precision: str
     seconds: float
     frames_encoded: int
+    batch: str = ""  # how many frames were encoded, and how many objects tracked, at once
+    fallbacks: tuple[str, ...] = ()  # what was tried before and did not fit the memory

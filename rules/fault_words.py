@@ -50,7 +50,8 @@ def _expected(detail: Detail) -> str:
 
 def _tag(detail: Detail) -> str:
     context = detail["ctx"]
-    return f"{str(context['discriminator']).strip(chr(39))}: expected one of {context['expected_tags']}, got {context['tag']!r}"
+    key = str(context["discriminator"]).strip("'()")  # a key of the document, or a function named after it
+    return f"{key}: expected one of {context['expected_tags']}, got {context['tag']!r}"
 
 
 def _fixed(expected: str) -> Callable[[Detail], str]:
@@ -90,8 +91,9 @@ def _below(schema: Mapping[str, Any], form: Mapping[str, Any], step: Step) -> li
         return _forms(schema, form.get("items", {}))
     if step in form.get("properties", {}):
         return _forms(schema, form["properties"][step])
-    if isinstance(form.get("additionalProperties"), dict):
-        return _forms(schema, form["additionalProperties"])
+    named = [form.get("additionalProperties"), *form.get("patternProperties", {}).values()]
+    if any(isinstance(part, dict) for part in named):
+        return [found for part in named if isinstance(part, dict) for found in _forms(schema, part)]
     # The tag of a discriminated union is a step of pydantic's path but not of the document.
     tags = [part.get("const") for part in form.get("properties", {}).values()]
     return [form] if step in tags else []

@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from rules.concepts import CategoryCode, ConceptCode, LateralityCode
+from rules.concepts import CategoryCode, LateralityCode, RegionCode, TypeCode
 from rules.condition import Condition
+from rules.outputs import Outputs
 from rules.places import Places
 from rules.predicates import Predicate, condition_predicate
 from rules.prompts.annotation import AnnotationRecipe
@@ -91,11 +92,11 @@ class Target(Section):
     """The segment's label in the PACS."""
     category: CategoryCode
     """Segmented property category, for example AnatomicalStructure."""
-    type: ConceptCode
+    type: TypeCode
     """Segmented property type, for example {value: "10200004", scheme: SCT, meaning: Liver}."""
     laterality: LateralityCode | None = None
     """right, left, bilateral or unilateral."""
-    region: ConceptCode | None = None
+    region: RegionCode | None = None
     """Anatomic region, where the type alone does not say it (a lesion)."""
     window: Window
     prompt: Recipe
@@ -104,6 +105,8 @@ class Target(Section):
     """Name of the weights; absent: the rule's, else the worker's default."""
     stop_after_empty_frames: StopAfter = 3
     """Propagation ends after so many slices without the object; `never` visits every slice."""
+    maximum_reach_mm: Annotated[Number, Field(gt=0)] | None = None
+    """Propagation goes no farther from the prompted slice, to either side; absent: to the ends of the volume or the stop rule."""
     limits: QualityLimits = QualityLimits()
     largest_component: Flag = False
     """Keep only the largest connected part of the mask."""
@@ -136,6 +139,14 @@ class Rule(Section):
     priority: Literal["stat", "urgent", "routine", "reprocess"] = "routine"
     """stat goes before everything; routine jobs that waited for eight hours go before new urgent ones."""
     completeness: Completeness = Completeness()
+    gaps: Literal["refuse", "longest_run", "bridge"] = "refuse"
+    """Where slices are missing. refuse: no result. longest_run: the longest run of evenly spaced slices. bridge: missing slices
+    are interpolated for the model; results are written on the slices that were sent alone."""
+    volumes: Literal["all", "largest", "first"] = "all"
+    """Which volumes of a series that holds several (phases, echoes) and match: all, the one with most slices, or the first."""
+
+    outputs: Outputs = Outputs()
+    """Which objects the results are written as."""
 
     @model_validator(mode="after")
     def _distinct_labels(self) -> Rule:
@@ -179,7 +190,7 @@ class RuleSet:
         return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.enabled)
 
 
-NOT_HASHED = {"description", "enabled", "destinations", "priority", "completeness"}
+NOT_HASHED = {"description", "enabled", "destinations", "outputs", "priority", "completeness"}
 """What changes neither masks nor which series get them: editing these recomputes nothing."""
 
 

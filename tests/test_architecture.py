@@ -25,6 +25,7 @@ RULES_MAY_IMPORT = (
     "dicom_io.volume",
     "dicom_io.codes",
     "dicom_io.annotations.placed",
+    "dicom_io.context_groups",
 )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import URL, select
 from daemon.clock import system_clock
 from daemon.commands.common import existing_store
 from daemon.config import Config
-from daemon.database.outbox import OutboxState
+from daemon.database.outbox_rows import SETTLED_STATES
 from daemon.database.retention import UNSETTLED
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, OUTBOX
 from daemon.database.series import standing
@@ -109,10 +109,9 @@ def _needed_files(store: Store) -> Iterator[Path]:
     unsettled = unsettled.where(JOB.c.state.in_([state.value for state in UNSETTLED]))
     without_job = ~INSTANCE.c.id.in_(select(JOB_INSTANCE.c.instance_id)) & standing()
     needed = INSTANCE.c.id.in_(unsettled) | INSTANCE.c.quarantined | without_job
-    settled = [OutboxState.DELIVERED.value, OutboxState.CANCELLED.value]
     with store.database.reading() as connection:
         inputs = connection.scalars(select(INSTANCE.c.path).where(INSTANCE.c.removed_at.is_(None), needed).distinct()).all()
-        results = connection.scalars(select(OUTBOX.c.path).where(OUTBOX.c.state.not_in(settled)).distinct()).all()
+        results = connection.scalars(select(OUTBOX.c.path).where(OUTBOX.c.state.not_in(SETTLED_STATES)).distinct()).all()
     return (Path(path) for path in (*inputs, *results))
 
 

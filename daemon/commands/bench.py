@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.commands.common import JsonOption
+from daemon.commands.common import ConfigOption, JsonOption, load_settings
+from daemon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from daemon.benchmarks.model import Row
 
 app = typer.Typer(help="Measure the speed of the parts on this machine, as ratios within one run.", no_args_is_help=True)
 
@@ -33,3 +37,125 @@ def rules(
         return
     typer.echo(f"{times.series} series against {times.rules} rules: {times.seconds:.2f} s, {times.matched} matched")
     typer.echo(f"with every rule's reason in words: {times.seconds_with_words:.1f} s, {times.ratio:.0f} times as long")
+
+
+@app.command()
+def reading(
+    slices: Annotated[int, typer.Option(min=3, help="how many slices")] = 300,
+    size: Annotated[int, typer.Option(min=8, help="rows and columns of a slice")] = 512,
+    runs: Annotated[int, typer.Option(min=1, help="runs, of which the median counts")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Read an uncompressed CT series to a volume, beside pydicom's plain reading of the same files."""
+    from daemon.benchmarks.reading import measure_reading
+
+    times = measure_reading(slices, size, size, runs)
+    if as_json:
+        typer.echo(json.dumps({**dataclasses.asdict(times), "ratio": times.ratio}))
+        return
+    typer.echo(
+        f"{times.slices} slices of {times.rows} x {times.columns}: {times.seconds:.2f} s, of which headers {times.header_seconds:.2f} s"
+    )
+    typer.echo(f"pydicom, pixels alone: {times.pydicom_seconds:.2f} s; ratio {times.ratio:.2f}")
+    typer.echo(f"memory beside the array: {times.mebibytes_above_the_array:.0f} MiB")
+
+
+@app.command()
+def segmentation(
+    slices: Annotated[int, typer.Option(min=3, help="slices of the CT")] = 300,
+    size: Annotated[int, typer.Option(min=16, help="rows and columns")] = 512,
+    targets: Annotated[int, typer.Option(min=1, max=100, help="how many segments")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="runs that the median is taken of")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a segmentation and check it, beside highdicom's construction and saving of the same masks."""
+    from daemon.benchmarks.segmentation import measure_segmentation
+
+    times = measure_segmentation(slices, size, targets, repeats)
+    if as_json:
+        typer.echo(json.dumps({**dataclasses.asdict(times), "seconds": times.seconds, "ratio": times.ratio}))
+        return
+    typer.echo(
+        f"{times.targets} targets on {times.slices} slices of {times.size}x{times.size}: {times.frames} frames, {times.megabytes:.1f} MB"
+    )
+    typer.echo(f"written in {times.seconds_write:.2f} s, checked in {times.seconds_check:.2f} s, {times.seconds:.2f} s in all")
+    typer.echo(f"highdicom alone, without a check: {times.seconds_highdicom:.2f} s; ratio {times.ratio:.2f}")
+    typer.echo(f"memory above the arrays: {times.mebibytes_above_arrays:.0f} MiB")
+
+
+@app.command()
+def model(
+    slices: Annotated[str, typer.Option(help="slices of a volume, several with commas")] = "24,96,300",
+    objects: Annotated[str, typer.Option(help="objects in it, several with commas")] = "1,3,5",
+    object_slices: Annotated[int | None, typer.Option(min=2, help="slices that each object is stated to lie on; absent: all")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16")] = "auto",
+    weights: Annotated[
+        str, typer.Option(metavar="NAME", help="weights by name; synthetic: random ones of the official size")
+    ] = "synthetic",
+    side: Annotated[int, typer.Option(min=32, help="rows and columns of a slice")] = 512,
+    whole_up_to: Annotated[int, typer.Option(min=0, help="slices times objects up to which the reference runs to its end")] = 100,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Propagate boxes by the engine, beside the published script's way of doing it with the same network."""
+    from daemon.benchmarks import model as benchmark
+    from daemon.benchmarks.synthetic import synthetic_network
+    from daemon.host_memory import keep_freed_tensors
+    from daemon.models import choose_device
+    from daemon.weights import book_of
+    from model.checkpoint import load_model
+    from model.precision import Precision, choose_precision
+
+    if precision not in ("auto", *(one.value for one in Precision)):
+        raise ConfigError(f"--precision {precision}: expected auto, float32, bfloat16 or float16")
+    keep_freed_tensors()
+    place = choose_device(device)
+    in_precision = choose_precision(precision, place)
+    if weights == "synthetic":
+        network = synthetic_network()
+    else:
+        entry = book_of(load_settings(config, missing_is_default=True)).find(weights)
+        network = load_model(entry.file, expected_sha256=entry.sha256).model
+    cells = [
+        benchmark.Cell(slices=many, objects=count, object_slices=min(object_slices or many, many))
+        for many in _numbers("--slices", slices)
+        for count in _numbers("--objects", objects)
+    ]
+    bench = benchmark.ModelBenchmark(network, place, in_precision, side=side, whole_up_to=whole_up_to)
+    rows = []
+    for row in bench.run(cells):
+        rows.append(row)
+        if not as_json:
+            typer.echo(_line(row))
+    plain_encode, plain_step, encode, step = (round(flops / 1e9, 1) for flops in bench.work)
+    if as_json:
+        head = {"device": benchmark.device_name(place), "precision": in_precision.value, "weights": weights}
+        work = {"gflop_reference": [plain_encode, plain_step], "gflop_engine": [encode, step]}
+        typer.echo(json.dumps({**head, **work, "rows": [dataclasses.asdict(row) for row in rows]}))
+        return
+    typer.echo(f"on {benchmark.device_name(place)} in {in_precision.value}, weights {weights}")
+    typer.echo(f"GFLOP an encode and a steady step: as written {plain_encode} and {plain_step}, as run {encode} and {step}")
+
+
+def _line(row: Row) -> str:
+    summed = " (summed)" if row.reference_summed else ""
+    verdict = "masks agree" if row.masks_agree else "MASKS DIFFER"
+    return (
+        f"{row.slices} slices, {row.objects} objects on {row.object_slices} each: "
+        f"reference {row.seconds_reference:.1f} s{summed}, engine {row.seconds_engine:.1f} s, {row.ratio:.2f} times as fast "
+        f"(by CPU seconds {row.cpu_ratio:.2f}); {row.slices_per_second:.2f} slices/s, peak {row.peak_mib:.0f} MiB, "
+        f"{row.gflop_per_second:.0f} GFLOP/s = {row.share_of_peak:.0%} of a matrix product's speed; "
+        f"{verdict} (worst Dice {row.worst_dice:.4f})"
+    )
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """The whole numbers from 1 of a list with commas. Raises `ConfigError`."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{option} {text}: expected whole numbers with commas ({error})") from error
+    if min(numbers) < 1:
+        raise ConfigError(f"{option} {text}: expected numbers of at least 1")
+    return numbers

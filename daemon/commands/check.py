@@ -17,12 +17,12 @@ import typer
 from daemon.clock import system_clock
 from daemon.commands.common import find_config, load_settings
 from daemon.config import Config
+from daemon.destination_probe import ask
 from daemon.errors import FORESEEN, ConfigError, Fault, classify
-from daemon.roles import checked_rules, destination_of
+from daemon.roles import checked_rules
 from daemon.store import open_store
 from daemon.version import version
 from daemon.weights import WeightsEntry, book_of, verify
-from dicom_io.sender import echo
 
 ROOMS = ("daemon", "dicom_io", "model", "rules")
 
@@ -134,6 +134,4 @@ def _port(settings: Config) -> str:
 
 
 def _destination(settings: Config, name: str) -> str:
-    destination = destination_of(settings, name)
-    echo(destination)
-    return f"{destination} answers"
+    return ask(settings, name).found

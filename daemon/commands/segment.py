@@ -16,16 +16,19 @@ from daemon.config import Config, ResultSettings
 from daemon.errors import ConfigError
 from daemon.inference import window_bounds
 from daemon.models import ResidentModels, resident_models
-from daemon.pipeline import Segmented, Skipped, segment_series
+from daemon.pipeline import Segmented, segment_series
+from daemon.planning import Skipped
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
 from daemon.tools import Tools
 from daemon.weights import WeightsBook, WeightsEntry
+from daemon.written import WrittenObject
 from dicom_io.errors import NotDicom, RejectedInput
 from dicom_io.geometry import voxel_volume_mm3
 from dicom_io.instance import InstanceHeader
 from dicom_io.preview import overlay_sheet
 from dicom_io.series import find_instances, group_by_series, read_series
+from dicom_io.slice_stack import Refused
 from model.options import PropagationOptions
 from model.prompt import BoxPrompt, Prompt, check_prompts
 from rules.load import load_rules
@@ -145,14 +148,10 @@ def segment_folder(
         stages = Stages()
         tools = Tools(ruleset=ruleset, models=models, result=settings, stage=stages, progress=progress, options=request.options)
         try:
-            outcome = segment_series(_series_request(headers, groups, request), tools)
+            for outcome in segment_series(_series_request(headers, groups, request), tools):
+                reports.append(_reported(uid, outcome, request, stages))
         except RejectedInput as error:
             reports.append(_nothing(uid, "refused", error.code, (str(error),)))
-            continue
-        if isinstance(outcome, Skipped):
-            reports.append(_nothing(uid, "skipped", "", outcome.reasons))
-            continue
-        reports.append(_report(uid, outcome, _write(outcome, request), stages))
     return tuple(reports)
 
 
@@ -193,13 +192,22 @@ def _series_request(
 
 
 def _write(outcome: Segmented, request: SegmentRequest) -> Path:
-    path = request.out / f"seg-{outcome.provenance.identity.sop_instance_uid}.dcm"
-    partial = path.with_suffix(".part")
-    partial.write_bytes(outcome.part10)
-    partial.replace(path)
+    """Write every object, and the picture that was asked for; return the file of the first one."""
+    first = _write_objects(outcome.written, request)
     if request.overlay:
-        path.with_suffix(".png").write_bytes(overlay_of(outcome))
-    return path
+        first.with_suffix(".png").write_bytes(overlay_of(outcome))
+    return first
+
+
+def _write_objects(objects: Sequence[WrittenObject], request: SegmentRequest) -> Path:
+    paths = []
+    for written in objects:
+        path = request.out / f"{written.kind.value}-{written.sop_instance_uid}.dcm"
+        partial = path.with_suffix(".part")
+        partial.write_bytes(written.part10)
+        partial.replace(path)
+        paths.append(path)
+    return paths[0]
 
 
 def overlay_of(outcome: Segmented) -> bytes:
@@ -236,6 +244,17 @@ def _report(uid: str, outcome: Segmented, path: Path, stages: Stages) -> SeriesR
         segments=segments,
         seconds={name: round(seconds, 3) for name, seconds in stages.seconds.items()},
     )
+
+
+def _reported(uid: str, outcome: Skipped | Refused | Segmented, request: SegmentRequest, stages: Stages) -> SeriesReport:
+    """What became of one volume of a series; its result is written."""
+    if isinstance(outcome, Segmented):
+        return _report(uid, outcome, _write(outcome, request), stages)
+    if isinstance(outcome, Refused):
+        return _nothing(uid, "refused", outcome.error.code, (str(outcome.error),))
+    if outcome.written:
+        _write_objects(outcome.written, request)
+    return _nothing(uid, "skipped", "", outcome.reasons)
 
 
 def _nothing(uid: str, outcome: str, code: str, reasons: tuple[str, ...]) -> SeriesReport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sqlalchemy import Connection, insert, select, update
@@ -28,11 +28,11 @@ class InstanceBook(Book):
         """
         with self.database.writing() as connection:
             known = connection.scalars(select(INSTANCE.c.sha256).where(INSTANCE.c.sop_instance_uid == instance.sop_instance_uid)).all()
-            recording = _judge(instance.sha256, known)
+            recording = judge(instance.sha256, known)
             if recording is Recording.DUPLICATE:
                 seen_again(connection, instance.sop_instance_uid, instance.sha256)
             else:
-                _insert_instance(connection, instance, recording)
+                insert_instance(connection, instance, recording)
             if recording is not Recording.CONFLICT:
                 _touch_series(connection, instance, recording)
         return recording
@@ -42,22 +42,25 @@ class InstanceBook(Book):
         with self.database.reading() as connection:
             return connection.scalar(select(INSTANCE.c.id).where(INSTANCE.c.path == str(path)).limit(1)) is not None
 
-    def reconcile(self, instances: Iterable[SpooledInstance]) -> int:
+    def reconcile(self, instances: Iterable[SpooledInstance], record: Callable[[SpooledInstance], Recording] | None = None) -> int:
         """Record the spooled instances that have no row (a crash came between file and row); return how many were missing.
 
-        Call it before the listener starts, with `spool.instances(skip=store.known)`.
+        Call it before the listener starts, with `spool.instances(skip=store.known)` and what else records an arrival than this book.
         """
-        return sum(self.record_instance(instance) is not Recording.DUPLICATE for instance in instances if not self.known(instance.path))
+        record = record or self.record_instance
+        return sum(record(instance) is not Recording.DUPLICATE for instance in instances if not self.known(instance.path))
 
 
-def _judge(sha256: str, known: Iterable[str]) -> Recording:
+def judge(sha256: str, known: Iterable[str]) -> Recording:
+    """Tell what an instance is whose SOP Instance UID came before with the `known` hashes."""
     hashes = set(known)
     if not hashes:
         return Recording.NEW
     return Recording.DUPLICATE if sha256 in hashes else Recording.CONFLICT
 
 
-def _insert_instance(connection: Connection, instance: SpooledInstance, recording: Recording) -> None:
+def insert_instance(connection: Connection, instance: SpooledInstance, recording: Recording) -> None:
+    """Add the row of an instance."""
     connection.execute(
         insert(INSTANCE).values(
             sop_instance_uid=instance.sop_instance_uid,

@@ -17,7 +17,8 @@ from daemon.database.book import Book
 from daemon.database.claims import UNOWNED, change_owned
 from daemon.database.errors import InputsRemoved, UnknownJob
 from daemon.database.job import Job, job_of
-from daemon.database.outbox import OutboxItem, OutboxState, cancel_rows, put_rows, settle
+from daemon.database.outbox import OutboxItem, cancel_rows, put_rows, settle
+from daemon.database.outbox_rows import KEPT_STATES
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, OUTBOX
 from daemon.job_states import OPEN, JobEvent, JobState, after
 
@@ -45,10 +46,12 @@ class JobBook(Book):
             put_rows(connection, job.id, results, now)
             settle(connection, job.id, now)
 
-    def skip(self, job: Job, reasons: Sequence[str]) -> None:
-        """No rule matched, or there is nothing to deliver; the reasons are kept for people."""
+    def skip(self, job: Job, reasons: Sequence[str], results: Sequence[OutboxItem] = ()) -> None:
+        """No rule matched, or there is no segmentation; the reasons are kept for people, and `results` (reports of them) sent."""
+        now = self.clock()
         with self.database.writing() as connection:
-            _end(connection, job, JobEvent.SKIP, self.clock(), error_code="skipped", error_message="; ".join(reasons))
+            _end(connection, job, JobEvent.SKIP, now, error_code="skipped", error_message="; ".join(reasons))
+            put_rows(connection, job.id, results, now)
 
     def refuse(self, job: Job, code: str, message: str) -> None:
         """The data can never be processed; a retry does not help."""
@@ -101,7 +104,8 @@ class JobBook(Book):
 
     def predecessors(self, job: Job) -> tuple[Predecessor, ...]:
         """Return the results of the jobs that this one supersedes, as far as any of them may have left the house, the oldest first."""
-        sent = OUTBOX.c.state != OutboxState.CANCELLED.value
+        # What waited for its confirmation when it was cancelled had been stored all the same.
+        sent = OUTBOX.c.state.in_(KEPT_STATES) | OUTBOX.c.stored_at.is_not(None)
         query = select(OUTBOX.c.sop_instance_uid, OUTBOX.c.path).join(JOB, JOB.c.id == OUTBOX.c.job_id)
         query = query.where(JOB.c.superseded_by == job.id, sent).order_by(OUTBOX.c.job_id, OUTBOX.c.id)
         with self.database.reading() as connection:
@@ -135,12 +139,12 @@ class JobBook(Book):
 
 
 def supersede(connection: Connection, job_id: int, now: datetime, *, by: int | None) -> None:
-    """A later job (`by`, where there is one already) has more, or corrected, instances: what an open one has not delivered never leaves."""
+    """A later job (`by`, where there is one already) has more, or corrected, instances: what it has not delivered never leaves."""
     row = _row(connection, job_id)
     values: dict[str, object] = {} if by is None else {"superseded_by": by}
     if JobState(row.state) in OPEN:
         values |= {"state": after(JobState(row.state), JobEvent.SUPERSEDE).value, "updated_at": now, **UNOWNED}
-        cancel_rows(connection, job_id, now)
+    cancel_rows(connection, job_id, now)  # of one that has ended too: the reports of a skipped series may still wait
     if values:
         connection.execute(update(JOB).where(JOB.c.id == job_id).values(**values))
 

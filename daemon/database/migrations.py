@@ -104,7 +104,28 @@ CORRECTIONS_AND_COMPLETENESS = Migration(
     ),
 )
 
-MIGRATIONS = (RECEPTION_AND_JOBS, OUTBOX_OF_RESULTS, CORRECTIONS_AND_COMPLETENESS)
+FORMS_AND_COMMITMENT = Migration(
+    number=2026112419,
+    concept="alternative forms of a result, storage commitment, and what destinations accept",
+    statements=(
+        "ALTER TABLE outbox ADD COLUMN form_of VARCHAR(64) NOT NULL DEFAULT ''",
+        "ALTER TABLE outbox ADD COLUMN preference INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE outbox ADD COLUMN optional BOOLEAN NOT NULL DEFAULT FALSE",
+        "ALTER TABLE outbox ADD COLUMN transaction_uid VARCHAR(64)",
+        "ALTER TABLE outbox ADD COLUMN requested_at TIMESTAMP WITH TIME ZONE",
+        "ALTER TABLE outbox ADD COLUMN stored_at TIMESTAMP WITH TIME ZONE",
+        "CREATE INDEX outbox_instance ON outbox (sop_instance_uid)",
+        """CREATE TABLE commitment (
+            transaction_uid VARCHAR(64) PRIMARY KEY NOT NULL, destination VARCHAR(64) NOT NULL,
+            created_at TIMESTAMP WITH TIME ZONE NOT NULL)""",
+        """CREATE TABLE capability (
+            destination VARCHAR(64) NOT NULL, sop_class_uid VARCHAR(64) NOT NULL, transfer_syntax_uid VARCHAR(64) NOT NULL,
+            accepted BOOLEAN NOT NULL, seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+            PRIMARY KEY (destination, sop_class_uid, transfer_syntax_uid))""",
+    ),
+)
+
+MIGRATIONS = (RECEPTION_AND_JOBS, OUTBOX_OF_RESULTS, CORRECTIONS_AND_COMPLETENESS, FORMS_AND_COMMITMENT)
 KNOWN = frozenset(step.number for step in MIGRATIONS)
 
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Connection, exists, or_, select, update
 
 from daemon.database.book import Book
-from daemon.database.outbox import OutboxState
+from daemon.database.outbox_rows import SETTLED_STATES
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, OUTBOX, SERIES
 from daemon.job_states import JobState
 from daemon.series_states import OPEN_SERIES
 
 UNSETTLED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING, JobState.QUARANTINED})
 """A job in one of these may still need its instances."""
-SETTLED_DELIVERIES = frozenset({OutboxState.DELIVERED, OutboxState.CANCELLED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,9 @@ class RetentionBook(Book):
         still_needed = exists().where(of_instance, JOB.c.id == JOB_INSTANCE.c.job_id, JOB.c.state.in_([state.value for state in UNSETTLED]))
         query = select(*columns).where(INSTANCE.c.removed_at.is_(None), INSTANCE.c.received_at < received_before)
         query = query.where(INSTANCE.c.quarantined.is_(False), or_(led_to_job, INSTANCE.c.superseded_by.is_not(None)))
-        query = query.where(~still_needed, ~exists().where(_open_series_of_instance()))
+        # A report of a skipped series is delivered after its job has ended.
+        undelivered = exists().where(of_instance, OUTBOX.c.job_id == JOB_INSTANCE.c.job_id, OUTBOX.c.state.not_in(SETTLED_STATES))
+        query = query.where(~still_needed, ~undelivered, ~exists().where(_open_series_of_instance()))
         with self.database.reading() as connection:
             rows = connection.execute(query.order_by(INSTANCE.c.received_at, INSTANCE.c.id).limit(limit)).all()
         return tuple(Removable(id=row.id, path=Path(row.path), bytes=row.bytes) for row in rows)
@@ -59,8 +60,7 @@ class RetentionBook(Book):
         known = select(OUTBOX.c.path, OUTBOX.c.state).where(OUTBOX.c.path.in_(names))
         with self.database.reading() as connection:
             rows = connection.execute(known).all()
-        settled = {state.value for state in SETTLED_DELIVERIES}
-        waiting = {row.path for row in rows if row.state not in settled}
+        waiting = {row.path for row in rows if row.state not in SETTLED_STATES}
         return frozenset(path for path in paths if str(path) in waiting or str(path) not in {row.path for row in rows})
 
 

@@ -148,4 +148,28 @@ OUTBOX = Table(
     Column("owner_pid", Integer),
     Column("owner_boot_id", String(64)),
     Column("lease_until", UtcDateTime),
+    Column("form_of", String(64), nullable=False),  # items of one job and destination with the same text are forms of one result
+    Column("preference", Integer, nullable=False),  # the form of the smallest number is tried first
+    Column("optional", Boolean, nullable=False),  # a destination that refuses it is left without it
+    Column("transaction_uid", String(64)),  # the newest storage commitment transaction that names it
+    Column("requested_at", UtcDateTime),  # when the destination took that request
+    Column("stored_at", UtcDateTime),  # when the destination answered that it was stored
+)
+
+COMMITMENT = Table(
+    "commitment",
+    METADATA,
+    Column("transaction_uid", String(64), primary_key=True),
+    Column("destination", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+CAPABILITY = Table(
+    "capability",
+    METADATA,
+    Column("destination", String(64), primary_key=True),
+    Column("sop_class_uid", String(64), primary_key=True),
+    Column("transfer_syntax_uid", String(64), primary_key=True),
+    Column("accepted", Boolean, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
 )

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.encaps import generate_frames
 
-from dicom_io.decode import DECODING_ERRORS, decode_frames, expect_affordable
+from dicom_io.decode import DECODING_ERRORS, decode_frames
 from dicom_io.errors import UndecodablePixels
 from dicom_io.frame_attributes import whole_number
 from dicom_io.instance import InstanceHeader
+from dicom_io.limits import expect_affordable
 from dicom_io.quiet import without_pydicom_warnings
 
 DEFLATED_IMAGE_FRAMES = "1.2.840.10008.1.2.8.1"

@@ -128,7 +128,7 @@ def _drawn_here(annotation: Annotation, volume: Volume, series_uid: str) -> bool
 
 
 def _refers_to(annotation: Annotation, volume: Volume) -> bool:
-    own = {source.sop_instance_uid for source in volume.sources}
+    own = {source.sop_instance_uid for source in volume.sent}
     return any(image.sop_instance_uid in own for image in annotation.images)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +12,10 @@ from numpy.typing import NDArray
 
 from model.preprocess import window_to_uint8
 from model.training.phantoms import make_phantom, require_training_seed
+from model.training.volumes import LabelledVolume
 
 ABDOMEN_WINDOW_HU = (-160.0, 240.0)
 """The window that demonstrations use; the bank varies it by up to 40 HU at either end."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledFrames:
-    """One volume to learn from."""
-
-    frames: NDArray[np.uint8]
-    """(k, j, i) uint8, windowed."""
-    masks: NDArray[np.bool_]
-    """(n, k, j, i) bool, one mask an object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +28,17 @@ class PhantomBank:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def volume(self, index: int) -> LabelledFrames:
-        """The phantom at `index`, masks unpacked."""
-        labels = np.asarray(self.labels[index])
-        masks = np.stack([labels == n for n in range(1, int(labels.max()) + 1)])
-        return LabelledFrames(frames=np.asarray(self.frames[index]), masks=masks)
-
-    def shuffled(self, rng: np.random.Generator) -> Iterator[LabelledFrames]:
-        """Volumes for ever, each drawn at random with `rng`."""
-        while True:
-            yield self.volume(int(rng.integers(len(self))))
+    def volumes(self) -> Sequence[LabelledVolume]:
+        """Every phantom; its organs are numbered in the order of their making."""
+        return [
+            LabelledVolume(
+                frames=frames,
+                labels=labels,
+                structures={f"organ {value}": value for value in range(1, int(labels.max()) + 1)},
+                case=f"phantom {index}",
+            )
+            for index, (frames, labels) in enumerate(zip(self.frames, self.labels, strict=True))
+        ]
 
 
 def open_bank(folder: Path, *, count: int, shape: tuple[int, int, int], first_seed: int, processes: int = 1) -> PhantomBank:

@@ -1,4 +1,4 @@
-"""Simulated prompts for training: jittered boxes, clicks, and clicks that correct an answer."""
+"""Simulated prompts for training: boxes, clicks, and clicks that correct an answer."""
 
 from __future__ import annotations
 
@@ -10,22 +10,15 @@ from numpy.typing import NDArray
 
 from model.medsam2 import DecoderPrompts
 from model.prompt_encoder import LABEL_BOX_BOTTOM_RIGHT, LABEL_BOX_TOP_LEFT, LABEL_NEGATIVE, LABEL_POSITIVE
-from model.training.baselines import box_of
+from model.training.clips import Clip
 
 Masks = Sequence[NDArray[np.bool_]]
 """One (row, column) bool mask a clip, at the network's image size."""
 
 
-def box_prompts(masks: Masks, rng: np.random.Generator, *, jitter: float = 0.1) -> DecoderPrompts:
-    """The box of each mask; each side moves by a normal share `jitter` of the box's size, on half of the boxes."""
-    corners = []
-    for mask in masks:
-        left, top, right, bottom = box_of(mask)
-        size = np.array([right - left + 1, bottom - top + 1, right - left + 1, bottom - top + 1])
-        moved = np.array([left, top, right, bottom]) + (rng.random() < 0.5) * np.clip(rng.normal(0, jitter, 4), -0.2, 0.2) * size
-        limit = np.array([mask.shape[1], mask.shape[0]] * 2) - 1
-        corners.append(np.clip(np.round(moved), 0, limit).reshape(2, 2))
-    return _prompts(corners, [[LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT]] * len(corners))
+def box_prompts(clips: Sequence[Clip]) -> DecoderPrompts:
+    """The box that each clip was drawn with."""
+    return _prompts([clip.box for clip in clips], [[LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT]] * len(clips))
 
 
 def click_prompts(masks: Masks, rng: np.random.Generator) -> DecoderPrompts:
@@ -42,7 +35,7 @@ def with_corrections(prompts: DecoderPrompts, answer: torch.Tensor, masks: Masks
     size = masks[0].shape
     full = torch.nn.functional.interpolate(answer.detach().float(), size=size, mode="bilinear", align_corners=False)[:, 0]
     points, labels = [], []
-    for predicted, mask in zip((full > 0).numpy(), masks, strict=True):
+    for predicted, mask in zip((full > 0).cpu().numpy(), masks, strict=True):
         missed, excess = mask & ~predicted, predicted & ~mask
         negative = rng.random() * (missed.sum() + excess.sum()) < excess.sum()
         region = excess if negative else missed
@@ -50,8 +43,8 @@ def with_corrections(prompts: DecoderPrompts, answer: torch.Tensor, masks: Masks
         labels.append([LABEL_NEGATIVE if negative else LABEL_POSITIVE])
     clicks = _prompts(points, labels)
     return DecoderPrompts(
-        points=torch.cat((prompts.points, clicks.points), dim=1),
-        labels=torch.cat((prompts.labels, clicks.labels), dim=1),
+        points=torch.cat((prompts.points.cpu(), clicks.points), dim=1),
+        labels=torch.cat((prompts.labels.cpu(), clicks.labels), dim=1),
         mask_logits=answer.detach().float().clamp(-32, 32),
     )
 
@@ -63,5 +56,5 @@ def _pixel_of(region: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np
     return np.array([columns[chosen], rows[chosen]], dtype=np.float64)
 
 
-def _prompts(points: Sequence[NDArray[np.float64]], labels: Sequence[Sequence[int]]) -> DecoderPrompts:
+def _prompts(points: Sequence[NDArray[np.floating]], labels: Sequence[Sequence[int]]) -> DecoderPrompts:
     return DecoderPrompts(points=torch.from_numpy(np.stack(points).astype(np.float32)), labels=torch.tensor(labels, dtype=torch.int64))

@@ -28,11 +28,26 @@ class PromptMix:
 
     chances: tuple[float, float, float, float] = (0.84, 0.05, 0.06, 0.05)
 
+    def draw(self, rng: np.random.Generator) -> str:
+        """One of PROMPT_KINDS."""
+        return str(rng.choice(PROMPT_KINDS, p=self.chances))
+
 
 def encode_clips(model: MedSAM2, clips: Sequence[Clip]) -> ImageFeatures:
-    """Features of all frames, clip after clip."""
-    frames = np.concatenate([clip.frames for clip in clips])  # (B * t, row, column)
-    return model.encode_image(normalise_frames(frames, model.config.image_size))
+    """Features of all frames, clip after clip; frames that several clips share are encoded once."""
+    shared = {id(clip.frames): clip.frames for clip in clips}
+    frames = np.concatenate(list(shared.values()))  # (clips * t, row, column)
+    features = model.encode_image(normalise_frames(frames, model.config.image_size).to(device_of(model)))
+    if len(shared) == len(clips):
+        return features
+    length, places = len(clips[0].frames), list(shared)
+    index = torch.tensor([places.index(id(clip.frames)) * length + t for clip in clips for t in range(length)])
+    return ImageFeatures(embedding=features.embedding[index], fine=(features.fine[0][index], features.fine[1][index]))
+
+
+def device_of(model: MedSAM2) -> torch.device:
+    """Where the network is."""
+    return model.no_mem_embed.device
 
 
 def blind_features(model: MedSAM2, clips: Sequence[Clip], rng: np.random.Generator) -> ImageFeatures:
@@ -43,18 +58,19 @@ def blind_features(model: MedSAM2, clips: Sequence[Clip], rng: np.random.Generat
         (count, config.d_model // 8, config.mask_size, config.mask_size),
         (count, config.d_model // 4, config.mask_size // 2, config.mask_size // 2),
     )
-    embedding, fine0, fine1 = (torch.from_numpy(BLIND_NOISE * rng.standard_normal(shape, dtype=np.float32)) for shape in shapes)
+    drawn = [torch.from_numpy(BLIND_NOISE * rng.standard_normal(shape, dtype=np.float32)).to(device_of(model)) for shape in shapes]
+    embedding, fine0, fine1 = drawn
     return ImageFeatures(embedding=embedding, fine=(fine0, fine1))
 
 
 def clips_loss(
-    model: MedSAM2, encoded: ImageFeatures, clips: Sequence[Clip], mix: PromptMix, weights: LossWeights, rng: np.random.Generator
+    model: MedSAM2, encoded: ImageFeatures, clips: Sequence[Clip], kind: str, weights: LossWeights, rng: np.random.Generator
 ) -> Tensor:
-    """The mean loss over all frames of a batch of clips of one length and stride, a scalar with gradient."""
+    """The mean loss over all frames of a batch of clips of one length and stride, prompted by `kind`; a scalar with gradient."""
     length = len(clips[0].frames)
-    truth = torch.from_numpy(np.stack([clip.masks for clip in clips])).float()  # (B, t, S, S)
+    truth = torch.from_numpy(np.stack([clip.masks for clip in clips])).float().to(device_of(model))  # (B, t, S, S)
     losses: list[Tensor] = []
-    answer, prompted_loss = _prompted(model, _features_at(encoded, 0, length), clips, mix, weights, rng)
+    answer, prompted_loss = _prompted(model, _features_at(encoded, 0, length), clips, kind, weights, rng)
     if prompted_loss is not None:
         losses.append(prompted_loss)
     memory = _ClipMemory(model, clips[0].stride)
@@ -76,20 +92,19 @@ def _features_at(encoded: ImageFeatures, t: int, length: int) -> ImageFeatures:
 
 
 def _prompted(
-    model: MedSAM2, features: ImageFeatures, clips: Sequence[Clip], mix: PromptMix, weights: LossWeights, rng: np.random.Generator
+    model: MedSAM2, features: ImageFeatures, clips: Sequence[Clip], kind: str, weights: LossWeights, rng: np.random.Generator
 ) -> tuple[DecodedMasks, Tensor | None]:
     """The answer on the prompted frame and its loss; a mask prompt is its own answer and teaches nothing there."""
     masks = [clip.masks[0] for clip in clips]
-    truth = torch.from_numpy(np.stack(masks)).float()
-    kind = rng.choice(PROMPT_KINDS, p=mix.chances)
+    truth = torch.from_numpy(np.stack(masks)).float().to(device_of(model))  # (B, S, S)
     if kind == "mask" and len(clips[0].frames) > 1:
         return model.use_mask(features, truth[:, None]), None
     embedding = model.without_memory(features)
-    prompts = click_prompts(masks, rng) if kind == "click" else box_prompts(masks, rng)
+    prompts = (click_prompts(masks, rng) if kind == "click" else box_prompts(clips)).to(device_of(model))
     answer = model.decode(features, embedding, prompts, multimask=kind == "click")
     loss = candidates_loss(answer.candidates, truth, weights)
     if kind == "corrected box":
-        prompts = with_corrections(prompts, answer.logits, masks, rng)
+        prompts = with_corrections(prompts, answer.logits, masks, rng).to(device_of(model))
         answer = model.decode(features, embedding, prompts, multimask=False)
         loss = (loss + candidates_loss(answer.candidates, truth, weights)) / 2
     return answer, loss

@@ -64,11 +64,13 @@ class Hospital:
         return arrivals(self.store, self.site.clock).step()
 
     def deliver(self) -> pydicom.Dataset:
+        """Run the job that waits and deliver its objects; return its segmentation, and keep its report."""
         assert self.site.worker.work_once()
         deliveries = self.store.claim_deliveries(this_process("delivery"), "archive")
         for delivery in deliveries:
             self.store.delivered(delivery)
-        return pydicom.dcmread(deliveries[-1].path)
+        segmentation, self.report = (pydicom.dcmread(delivery.path) for delivery in deliveries)
+        return segmentation
 
     def events(self, event: str) -> list[dict[str, object]]:
         return [dict(record.details) for record in records(self.site.audit_folder) if record.event == event]
@@ -105,7 +107,7 @@ def test_the_same_bytes_again_cost_nothing_and_change_nothing(hospital: Hospital
 
 
 def test_a_corrected_patient_gets_the_result_anew_without_inference_in_place_of_the_old_one(hospital: Hospital) -> None:
-    wrong = hospital.deliver()
+    wrong, wrong_report = hospital.deliver(), hospital.report
     hospital.send(merge_patients)
     (job,) = hospital.settle()
     right = hospital.deliver()
@@ -115,8 +117,10 @@ def test_a_corrected_patient_gets_the_result_anew_without_inference_in_place_of_
     assert wrong.SOPInstanceUID != right.SOPInstanceUID
     assert right.PixelData == wrong.PixelData
     assert right.ContentDescription == "AI result, not for diagnosis; REPLACES EARLIER"
+    assert wrong_report.SOPInstanceUID in str(hospital.report.PredecessorDocumentsSequence)
+    assert hospital.report.PatientID == "MERGED-1"
     (superseded,) = hospital.events("results-superseded")
-    assert (superseded["job"], superseded["superseded_sop_instance_uids"]) == (job.id, [wrong.SOPInstanceUID])
+    assert (superseded["job"], superseded["superseded_sop_instance_uids"]) == (job.id, [wrong.SOPInstanceUID, wrong_report.SOPInstanceUID])
     assert ledger(hospital.store) == Ledger(received=2 * SLICES, in_results=2 * SLICES)
 
 

@@ -17,7 +17,8 @@ from pydicom import dcmread
 from daemon.receiver import Receiver
 from daemon.spool import Recording, Spool
 from dicom_io.listener import AssociationEventKind
-from dicom_io.sender import Destination, echo, store
+from dicom_io.peer import Destination
+from dicom_io.sender import echo, store
 from tests.component.loopback import OUR_AE_TITLE, SCANNER_AE_TITLE, Sink, Witness, data_set_bytes, listening, transfer_syntax_of
 
 pytestmark = pytest.mark.skipif(

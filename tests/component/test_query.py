@@ -12,8 +12,8 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
 from dicom_io.errors import PeerRejected, PeerUnreachable
+from dicom_io.peer import Destination
 from dicom_io.query import count_instances
-from dicom_io.sender import Destination
 
 Answers = list[tuple[int, Dataset | None]]
 

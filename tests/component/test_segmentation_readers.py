@@ -56,7 +56,7 @@ def _prove(volume: Volume, masks: NDArray[np.bool_], folder: Path, tolerance_mm:
     scratch.mkdir()
     _assert_equal(dcmqi_masks(path, scratch), volume, masks, shape, tolerance_mm)
     assert dciodvfy_errors(path) == []
-    assert dcentvfy_errors([*{source.path for source in volume.sources if source.path}, path]) == []
+    assert dcentvfy_errors([*{source.path for source in volume.sent if source.path}, path]) == []
 
 
 def _assert_equal(

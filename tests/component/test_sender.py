@@ -13,7 +13,9 @@ from pynetdicom import build_context, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_io.errors import NotDicom, PeerRejected, PeerUnreachable, StoreRefused
-from dicom_io.sender import Destination, SendResult, echo, store
+from dicom_io.peer import Destination
+from dicom_io.sender import Moment, SendResult, echo, open_session, read_outgoing, store
+from dicom_io.store_status import Outcome
 from tests.component.loopback import (
     CT_EXPLICIT,
     OUR_AE_TITLE,
@@ -53,7 +55,7 @@ def test_all_files_go_in_one_association_and_each_has_its_result(tmp_path: Path)
     with peer_scp(ACCEPTED, keep) as port:
         results = store(destination(port), paths)
     assert results == tuple(
-        SendResult(path=path, sop_instance_uid=f"1.2.826.0.1.3680043.8.498.1.{number}", status=0x0000)
+        SendResult(path=path, sop_instance_uid=f"1.2.826.0.1.3680043.8.498.1.{number}", outcome=Outcome.STORED, status=0x0000, reason="")
         for number, path in enumerate(paths, start=1)
     )
     assert len(associations) == 1
@@ -80,7 +82,7 @@ def test_an_instance_stored_with_a_warning_counts_and_says_so(tmp_path: Path, st
     with peer_scp(ACCEPTED, answering(status)) as port:
         (result,) = store(destination(port), [write_instance(tmp_path)])
     assert result.status == status
-    assert result.is_warning
+    assert result.reason
 
 
 def test_a_refused_instance_is_an_error_that_tells_what_was_stored_beside_it(tmp_path: Path) -> None:
@@ -114,6 +116,20 @@ def test_only_what_is_sent_is_proposed(tmp_path: Path) -> None:
     with peer_scp(accepted, look) as port:
         store(destination(port), [write_instance(tmp_path)])
     assert offered == [(CTImageStorage, [ExplicitVRLittleEndian])]
+
+
+def test_a_session_tells_what_became_of_each_object_and_goes_on(tmp_path: Path) -> None:
+    items = [read_outgoing(write_instance(tmp_path, number)) for number in (1, 2, 3)]
+    foreign = read_outgoing(write_instance(tmp_path, 4, SOPClassUID=UID("1.2.840.10008.5.1.4.1.1.4")))
+    reached: list[Moment] = []
+    with (
+        peer_scp(ACCEPTED, answering(0xC001, 0xA700, 0xB000)) as port,
+        open_session(destination(port), [*items, foreign], reached=reached.append) as session,
+    ):
+        results = [session.send(item) for item in (items[0], foreign, items[1], items[2])]
+    assert [result.outcome for result in results] == [Outcome.PERMANENT, Outcome.CLASS_REFUSED, Outcome.TRANSIENT, Outcome.STORED]
+    assert "expected it to accept MR Image Storage in Explicit VR" in results[1].reason
+    assert reached == [Moment.STORE_REQUEST_SENT, Moment.STORE_RESPONSE_RECEIVED] * 3
 
 
 def test_a_peer_that_does_not_know_us_rejects_with_the_titles_in_the_message(tmp_path: Path) -> None:

@@ -6,22 +6,29 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
+from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage, generate_uid
 
 from daemon.audit import open_audit
 from daemon.audit_chain import records, verify
 from daemon.config import Config, RulesSettings
+from daemon.destination_settings import DicomDestination
 from daemon.receiver import Receiver
 from daemon.spool import Spool
 from daemon.store import JobState, Results, Store, open_store, this_process
 from daemon.worker import Worker
 from dicom_io.part10 import read_file
 from dicom_io.received import ReceivedInstance, StoreOutcome
+from dicom_io.segmentation import write_segmentation
 from dicom_io.segmentation_reader import read_segmentation
+from dicom_io.segmentation_types import SegmentationForm
 from dicom_io.synthesis import write_ct_series
+from model.errors import DeviceFault
 from model.result import ObjectResult, SegmentationResult, StopReason, Stops
 from rules.load import load_rules
 from tests.component.store_site import arrivals
@@ -85,11 +92,11 @@ def bright(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
 class Site:
     """A store, a spool and a worker in one folder, with one CT series received and queued."""
 
-    def __init__(self, folder: Path, answer: Answer, images: Path) -> None:
+    def __init__(self, folder: Path, answer: Answer, images: Path, rules: str = RULES) -> None:
         self.clock = FakeClock()
         self.store: Store = open_store(f"sqlite:///{folder / 'store.sqlite'}", self.clock)
         self.audit_folder = folder / "audit"
-        (folder / "rules.yaml").write_text(RULES)
+        (folder / "rules.yaml").write_text(rules)
         spool = Spool(folder / "spool", 0, self.clock)
         receiver = Receiver(spool, self.store.record_instance)
         for path in sorted(images.iterdir()):
@@ -144,9 +151,12 @@ def test_a_job_becomes_a_durable_result_in_the_outbox_with_its_provenance_audite
     site = Site(tmp_path, bright, images)
     assert site.worker.work_once()
     assert site.state() is JobState.DELIVERING
-    (delivery,) = site.store.claim_deliveries(this_process("delivery"), "archive")
-    read = read_segmentation(delivery.path)
+    segmentation, report = site.store.claim_deliveries(this_process("delivery"), "archive")
+    read = read_segmentation(segmentation.path)
     assert int(read.masks.sum()) == 4 * 5 * 4
+    document = pydicom.dcmread(report.path)
+    assert document.SOPClassUID == ComprehensiveSRStorage
+    assert segmentation.sop_instance_uid in str(document.CurrentRequestedProcedureEvidenceSequence)
     assert site.events() == ["segmentation-created"]
     assert not site.worker.work_once()
 
@@ -157,9 +167,74 @@ def test_a_rerun_of_the_same_job_gives_the_same_bytes(tmp_path: Path, images: Pa
         (tmp_path / name).mkdir()
         site = Site(tmp_path / name, bright, images)
         site.worker.work_once()
-        (delivery,) = site.store.claim_deliveries(this_process("delivery"), "archive")
-        contents.append(delivery.path.read_bytes())
+        contents.append([item.path.read_bytes() for item in site.store.claim_deliveries(this_process("delivery"), "archive")])
     assert contents[0] == contents[1]
+    assert len(contents[0]) == 2
+
+
+def test_an_empty_mask_is_told_in_a_report_although_there_is_nothing_to_segment(tmp_path: Path, images: Path) -> None:
+    site = Site(tmp_path, lambda frames: frames > 255, images)
+    site.worker.work_once()
+    (report,) = site.store.claim_deliveries(this_process("delivery"), "archive")
+    document = pydicom.dcmread(report.path)
+    assert "Rejected for Quality Reasons" in str(document)
+    said = {str(element.value) for element in document.iterall() if element.keyword == "TextValue"}
+    assert {"Liver", "Liver: the mask is empty", "AI result, not for diagnosis"} <= said
+
+
+def test_a_rule_that_asks_for_the_segmentation_alone_gets_no_report(tmp_path: Path, images: Path) -> None:
+    site = Site(tmp_path, bright, images, RULES.replace("    targets:", "    outputs: {objects: [seg]}\n    targets:"))
+    site.worker.work_once()
+    (delivery,) = site.store.claim_deliveries(this_process("delivery"), "archive")
+    assert pydicom.dcmread(delivery.path).Modality == "SEG"
+
+
+def test_a_label_map_waits_with_its_binary_form_and_each_has_its_own_report(tmp_path: Path, images: Path) -> None:
+    site = Site(tmp_path, bright, images, RULES.replace("    targets:", "    outputs: {segmentation_type: labelmap}\n    targets:"))
+    site.worker.work_once()
+    segmentation, _ = site.store.claim_deliveries(this_process("delivery"), "archive")
+    assert read_segmentation(segmentation.path).form is SegmentationForm.LABELMAP
+    (record,) = records(site.audit_folder)
+    listed: Any = record.details["objects"]
+    uids = [str(item["sop_instance_uid"]) for item in listed]
+    assert len(set(uids)) == 4
+    _, other, _, other_report = uids
+    kept = {path.stem: path for path in (tmp_path / "results").glob("*.dcm")}
+    binary = read_segmentation(kept[other])
+    assert binary.form is SegmentationForm.BINARY
+    assert int(binary.masks.sum()) == 4 * 5 * 4
+    assert other in str(pydicom.dcmread(kept[other_report]))
+
+
+def test_a_destination_gets_only_the_objects_that_it_takes(tmp_path: Path, images: Path) -> None:
+    site = Site(tmp_path, bright, images, RULES.replace("    targets:", "    outputs: {objects: [seg, sr, overlay]}\n    targets:"))
+    site.worker.settings = site.worker.settings.model_copy(
+        update={"destinations": {"archive": DicomDestination(host="127.0.0.1", port=104, ae_title="A", objects=("overlay",))}}
+    )
+    site.worker.work_once()
+    (delivery,) = site.store.claim_deliveries(this_process("delivery"), "archive")
+    assert pydicom.dcmread(delivery.path).SOPClassUID == SecondaryCaptureImageStorage
+
+
+def test_an_object_that_is_not_what_was_meant_is_put_aside_and_never_sent(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A writer with a fault: it draws every mask upside down."""
+
+    def faulty(volume, masks, segments, identity, **options):  # type: ignore[no-untyped-def]
+        return write_segmentation(volume, [mask[::-1] for mask in masks], segments, identity, **options)
+
+    monkeypatch.setattr("daemon.writing.write_segmentation", faulty)
+    site = Site(tmp_path, lambda frames: (frames > 200) & (np.arange(len(frames)) < 3)[:, None, None], images)
+    site.worker.work_once()
+    (job,) = site.store.jobs()
+    assert (job.state, job.error_code) == (JobState.QUARANTINED, "gate-failure")
+    assert "expected the voxels that were meant" in (job.error_message or "")
+    assert site.events() == ["result-quarantined"]
+    assert site.store.claim_deliveries(this_process("delivery"), "archive") == ()
+    (kept,) = (tmp_path / "results" / "quarantine").glob("*.dcm")
+    assert read_segmentation(kept).frames
+    assert "ALERT" in caplog.text
 
 
 def test_an_empty_mask_is_withheld_and_the_job_skipped_with_the_reason(tmp_path: Path, images: Path) -> None:
@@ -219,3 +294,33 @@ def test_a_worker_that_stops_hands_its_job_back_unharmed(tmp_path: Path, images:
     site.worker.work_once()
     (job,) = site.store.jobs()
     assert (job.state, job.failures) == (JobState.QUEUED, 0)
+
+
+def test_every_phase_of_a_series_gives_a_result_and_what_is_left_out_is_audited(tmp_path: Path, images: Path) -> None:
+    for path in sorted(images.iterdir()):
+        dataset = pydicom.dcmread(path)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        dataset.AcquisitionNumber = 2
+        dataset.save_as(images / f"late-{path.name}")
+    scout = pydicom.dcmread(sorted(images.iterdir())[0])
+    scout.SOPInstanceUID = scout.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    scout.save_as(images / "scout.dcm")
+    site = Site(tmp_path, bright, images)
+    site.worker.work_once()
+    assert site.state() is JobState.DELIVERING
+    deliveries = site.store.claim_deliveries(this_process("delivery"), "archive")
+    assert sorted(pydicom.dcmread(delivery.path).Modality for delivery in deliveries) == ["SEG", "SEG", "SR", "SR"]
+    assert site.events() == ["segmentation-created", "segmentation-created", "left-out"]
+
+
+def test_a_failed_accelerator_ends_the_worker_and_leaves_the_job_to_the_next_one(tmp_path: Path, images: Path) -> None:
+    def fault(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        raise DeviceFault("cuda:0: an illegal memory access was encountered")
+
+    site = Site(tmp_path, fault, images)
+    assert site.worker.work_once()
+    assert site.worker.stop.is_set()
+    (job,) = site.store.jobs()
+    assert job.error_code == "device-fault"
+    assert job.state is JobState.QUEUED

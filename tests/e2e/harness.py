@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from daemon.commands.status import as_one_line, read_status
@@ -60,6 +61,10 @@ class Site:
         """What has arrived in the archive, whole files only."""
         return sorted(path for path in self.archive.iterdir() if path.is_file())
 
+    def segmentations(self) -> list[Path]:
+        """Those of them that are segmentations; the others are their reports."""
+        return [path for path in self.results() if pydicom.dcmread(path, stop_before_pixels=True).Modality == "SEG"]
+
     def status(self) -> dict[str, object]:
         """What `medsam2d status --json` prints, without a process for each look."""
         loaded: dict[str, object] = json.loads(as_one_line(*read_status(load_config(self.config))))
@@ -75,6 +80,7 @@ listener:
   port: {port}
   peers:
     - ae_title: STORESCU
+    - ae_title: ARCHIVE
 folders:
   state: {state}
 arrivals:
@@ -86,6 +92,8 @@ destinations:
     host: 127.0.0.1
     port: {archive_port}
     ae_title: ARCHIVE
+    commitment: {commitment}
+    commitment_timeout_seconds: 2
 delivery:
   retry_minimum_seconds: 1
   retry_maximum_seconds: 2
@@ -93,7 +101,7 @@ delivery:
 """
 
 
-def make_site(folder: Path, rules: str, *, quiet: float = 1, extra: str = "") -> Site:
+def make_site(folder: Path, rules: str, *, quiet: float = 1, commitment: str = "auto", extra: str = "") -> Site:
     """Write a configuration and rules into `folder`."""
     archive = folder / "archive"
     archive.mkdir(parents=True)
@@ -107,6 +115,7 @@ def make_site(folder: Path, rules: str, *, quiet: float = 1, extra: str = "") ->
             state=json.dumps(str(folder / "state")),
             rules=json.dumps(str(folder / "rules.yaml")),
             quiet=quiet,
+            commitment=commitment,
             extra=extra,
         )
     )

@@ -1,4 +1,6 @@
-"""A phantom study through the service to Orthanc, in a network of its own that has no interface but loopback.
+"""A phantom study through the service to Orthanc with storage commitment, in a network of its own that has no interface but loopback.
+
+The service is killed once at every point of the delivery, and is to end with one object in Orthanc, promised by it.
 
 Run as `unshare -rn sh -c "ip link set lo up && python -m tests.e2e.orthanc_journey FOLDER"`; prints what Orthanc holds afterwards.
 """
@@ -14,13 +16,28 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from daemon.audit_chain import records
+from daemon.chaos_points import KILL_AT, KILL_ONCE
+from daemon.config import load_config
 from tests.e2e.harness import Site, free_port, make_site, serving, storescu, wait_until
 from tests.e2e.studies import CT_BOX, phantom_study
+
+POINTS = (
+    "delivery.claimed",
+    "delivery.store-request-sent",
+    "delivery.store-response-received",
+    "delivery.stored-kept",
+    "delivery.commitment-begun",
+    "delivery.commitment-request-sent",
+    "delivery.commitment-response-received",
+    "delivery.commitment-report-received",
+)
+"""All at which the delivery of one object can be cut off; the last one ends the listener, the others the delivery process."""
 
 
 def main(folder: Path) -> None:
     """Send, wait, ask Orthanc, print."""
-    site = make_site(folder / "site", CT_BOX)
+    site = make_site(folder / "site", CT_BOX, commitment="reverse")
     http = free_port()
     settings = folder / "orthanc.json"
     settings.write_text(
@@ -34,6 +51,7 @@ def main(folder: Path) -> None:
                 "HttpPort": http,
                 "RemoteAccessAllowed": False,
                 "AuthenticationEnabled": False,
+                "DicomModalities": {"sender": {"AET": "MEDSAM2D", "Host": "127.0.0.1", "Port": site.port, "AllowStorageCommitment": True}},
             }
         )
     )
@@ -49,16 +67,25 @@ def main(folder: Path) -> None:
 
 
 def journey(site: Site, folder: Path, http: int) -> dict[str, object]:
-    """What Orthanc holds after one study went through the service."""
-    with serving(site):
+    """What Orthanc holds, and what was killed and sent, after one study went through the service."""
+    (folder / "killed").mkdir()
+    with serving(site, **{KILL_AT: ",".join(POINTS), KILL_ONCE: str(folder / "killed")}):
         assert storescu(site, folder / "study").returncode == 0
         wait_until(lambda: site.status()["jobs"] == {"DELIVERED": 1}, "the delivery to Orthanc")
         jobs = site.status()["jobs"]
     instances = ask(http, "/instances")
-    with urllib.request.urlopen(f"http://127.0.0.1:{http}/instances/{instances[0]}/preview", timeout=20) as answer:
+    modalities = {ask(http, f"/instances/{instance}/simplified-tags")["Modality"]: instance for instance in instances}
+    with urllib.request.urlopen(f"http://127.0.0.1:{http}/instances/{modalities['SEG']}/preview", timeout=20) as answer:
         preview = answer.status
-    tags = ask(http, f"/instances/{instances[0]}/simplified-tags")
-    return {"modality": tags["Modality"], "instances": len(instances), "preview": preview, "jobs": jobs}
+    trail = [record.event for record in records(load_config(site.config).folders.audit)]
+    return {
+        "modalities": sorted(modalities),
+        "instances": len(instances),
+        "preview": preview,
+        "jobs": jobs,
+        "killed": sorted(path.name for path in (folder / "killed").iterdir()),
+        "sent": trail.count("delivery-begun"),
+    }
 
 
 def ask(port: int, path: str) -> Any:

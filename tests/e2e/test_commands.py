@@ -60,7 +60,7 @@ def test_a_rerun_on_the_same_files_gives_the_same_bytes_and_another_box_another_
     command = [*MEDSAM2D, "segment", str(tmp_path / "study"), "--rules", str(tmp_path / "rules.yaml")]
     for out, extra in (("first", []), ("second", []), ("boxed", ["--box", "16,60,60,120,120"])):
         run([*command, "--out", str(tmp_path / out), *extra])
-    (first,), (second,), (boxed,) = (list((tmp_path / out).glob("*.dcm")) for out in ("first", "second", "boxed"))
+    (first,), (second,), (boxed,) = (list((tmp_path / out).glob("seg-*.dcm")) for out in ("first", "second", "boxed"))
     assert first.name == second.name
     assert first.read_bytes() == second.read_bytes()
     assert boxed.name != first.name

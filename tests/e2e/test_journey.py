@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from dicom_io.segmentation_check import place_frames
 from dicom_io.segmentation_reader import read_segmentation
 from dicom_io.series import read_series
 from tests.e2e.harness import MEDSAM2D, Site, make_site, need, run, serving, storescp, storescu, wait_until
+from tests.e2e.orthanc_journey import POINTS
 from tests.e2e.readers import dcentvfy_errors, dciodvfy_errors, dcmqi_masks, on_grid, tool
 from tests.e2e.studies import CT_BOX, NOTHING_MATCHES, chest_ct, jpeg_2000_ct, phantom_study
 
@@ -38,20 +40,21 @@ def test_a_real_series_comes_back_as_a_seg_that_independent_readers_place_alike(
     site = make_site(tmp_path, CT_BOX)
     with storescp(site), serving(site):
         assert storescu(site, tmp_path / "images", *options).returncode == 0
-        wait_until(lambda: bool(site.results()) and jobs(site).get("DELIVERED") == 1, "the SEG to be delivered")
-    (seg,) = site.results()
-    assert dciodvfy_errors(seg) == []
-    assert dcentvfy_errors([*images, seg]) == []
-    series = read_series(images)
-    shape = (len(series.frames), *series.shape)
+        wait_until(lambda: len(site.results()) == 2 and jobs(site).get("DELIVERED") == 1, "the SEG to be delivered")
+    (seg,) = site.segmentations()
+    (report,) = set(site.results()) - {seg}
+    assert dciodvfy_errors(seg) == dciodvfy_errors(report) == []
+    assert dcentvfy_errors([*images, seg, report]) == []
+    stack = read_series(images).stack
+    shape = (len(stack.frames), *stack.shape)
     read = read_segmentation(seg)
     own = np.zeros(shape, np.bool_)
-    for k, pixels in zip(place_frames(read, series.affine), read.masks, strict=True):
+    for k, pixels in zip(place_frames(read, stack.affine), read.masks, strict=True):
         assert k is not None
         own[k] |= pixels
     (tmp_path / "dcmqi").mkdir()
     (placed,) = dcmqi_masks(seg, tmp_path / "dcmqi").values()
-    assert (on_grid(placed, series.affine, shape, TOLERANCE_MM) == own).all()
+    assert (on_grid(placed, stack.affine, shape, TOLERANCE_MM) == own).all()
     assert (meant_mask(site, tmp_path, shape) == own).all()
 
 
@@ -71,26 +74,42 @@ def meant_mask(site: Site, folder: Path, shape: tuple[int, ...]) -> np.ndarray[t
             str(site.config),
         ]
     )
-    (seg,) = out.glob("*.dcm")
+    (seg,) = out.glob("seg-*.dcm")
     read = read_segmentation(seg)
     mask = np.zeros(shape, np.bool_)
-    affine = read_series(sorted((folder / "images").iterdir())).affine
+    affine = read_series(sorted((folder / "images").iterdir())).stack.affine
     for k, pixels in zip(place_frames(read, affine), read.masks, strict=True):
         assert k is not None
         mask[k] |= pixels
     return mask
 
 
-def test_orthanc_accepts_the_seg_and_shows_a_picture_of_it(tmp_path: Path) -> None:
+def in_a_network_of_its_own(command: str) -> dict[str, object]:
+    """Run a module where there is no interface but loopback (Orthanc's DICOM port listens on every one); return the JSON it prints."""
     need("Orthanc", "storescu", "unshare", "ip")
     if run(["unshare", "-rn", "true"], check=False).returncode != 0:
         pytest.skip("this kernel does not let users make a network of their own (sysctl kernel.unprivileged_userns_clone)")
-    # Orthanc's DICOM port listens on every interface: it runs where there is no interface but loopback.
-    inside = f"ip link set lo up && exec {sys.executable} -m tests.e2e.orthanc_journey {tmp_path}"
+    inside = f"ip link set lo up && exec {sys.executable} -m {command}"
     done = subprocess.run(["unshare", "-rn", "sh", "-c", inside], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found == {"modality": "SEG", "instances": 1, "preview": 200, "jobs": {"DELIVERED": 1}}
+    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_orthanc_commits_one_seg_and_shows_it_though_the_delivery_was_killed_at_every_point(tmp_path: Path) -> None:
+    found = in_a_network_of_its_own(f"tests.e2e.orthanc_journey {tmp_path}")
+    assert found.pop("killed") == sorted(POINTS)
+    # It goes out again only where the first time may have been cut off: request sent, or answer received and not yet kept.
+    assert found.pop("sent") in (1, 2, 3)
+    assert found == {"modalities": ["SEG", "SR"], "instances": 2, "preview": 200, "jobs": {"DELIVERED": 1}}
+
+
+def test_orthanc_stores_what_is_sent_by_stow_rs(tmp_path: Path) -> None:
+    plugin = Path(os.environ.get("MEDSAM2D_ORTHANC_DICOMWEB", "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"))
+    if not plugin.exists():
+        pytest.skip(f"no DICOMweb plugin of Orthanc at {plugin} (apt-get install orthanc-dicomweb)")
+    found = in_a_network_of_its_own(f"tests.e2e.orthanc_stow {tmp_path} {plugin}")
+    assert found == {"echo": "answers 200", "outcomes": ["stored"] * 3, "instances": 2}
 
 
 def test_a_series_that_no_rule_matches_is_skipped_with_the_reason_and_accounted_for(tmp_path: Path) -> None:
@@ -122,7 +141,7 @@ def test_rules_that_changed_are_read_anew_without_a_restart_and_a_released_job_m
         wait_until(lambda: "rules read anew: 1" in service.log.read_text(), "the new rules")
         run([*MEDSAM2D, "jobs", "release", "1", "--config", str(site.config)])
         wait_until(lambda: jobs(site).get("DELIVERED") == 1, "the delivery")
-    assert len(site.results()) == 1
+    assert len(site.segmentations()) == 1
     assert "the chain is whole" in run([*MEDSAM2D, "audit", "verify", "--config", str(site.config)]).stdout
 
 
@@ -136,7 +155,7 @@ def test_a_result_waits_for_a_destination_that_is_down_and_is_delivered_when_it_
         assert errors(site)[0]["code"] == "peer-unreachable"
         with storescp(site):
             wait_until(lambda: jobs(site).get("DELIVERED") == 1, "the delivery")
-    assert len(site.results()) == 1
+    assert len(site.segmentations()) == 1
 
 
 def jobs(site: Site) -> dict[str, int]:

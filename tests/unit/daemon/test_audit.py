@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from daemon.audit import Audit, open_audit
 from daemon.audit_chain import AuditRecord, records, verify
+from daemon.audit_observers import DeliveryAudit
 from dicom_io.association_log import AssociationEvent, AssociationEventKind
 from tests.component.store_site import FakeClock, claimed, new_site, queued, result, worker
 
@@ -54,12 +56,36 @@ def test_a_job_can_be_followed_from_its_queueing_to_its_delivery(audit: Audit, t
     site.store.finish_with_results(job, [result(tmp_path)])
     (delivery,) = site.store.claim_deliveries(worker(), "pacs")
     audit.delivery_failed(delivery, "peer-unreachable", "pacs: no connection")
+    audit.delivery_begun(delivery)
+    audit.stored_at_destination(delivery, "")
+    audit.commitment_reported("2.25.7", [delivery.sop_instance_uid], {})
     audit.delivered(delivery)
     audit.application_stopped()
     found = kept(tmp_path)
-    assert [record.event for record in found] == ["application-start", "job-queued", "delivery-failed", "delivered", "application-stop"]
-    assert {record.details["job"] for record in found[1:-1]} == {job.id}
+    assert [record.event for record in found] == [
+        "application-start",
+        "job-queued",
+        "delivery-failed",
+        "delivery-begun",
+        "stored-at-destination",
+        "commitment-reported",
+        "delivered",
+        "application-stop",
+    ]
+    assert {record.details["job"] for record in found[1:-1] if "job" in record.details} == {job.id}
     assert found[3].details["sop_instance_uid"] == "2.25.1"
+
+
+@pytest.mark.parametrize(("attempt", "is_recorded"), [(0, True), (1, True), (2, False), (3, True), (6, False), (7, True)])
+def test_of_a_destination_that_is_down_for_days_the_trail_keeps_ever_rarer_records(
+    audit: Audit, tmp_path: Path, attempt: int, is_recorded: bool
+) -> None:
+    site = new_site(tmp_path)
+    queued(site)
+    site.store.finish_with_results(claimed(site), [result(tmp_path)])
+    (delivery,) = site.store.claim_deliveries(worker(), "pacs")
+    DeliveryAudit(audit).delivery_failed(dataclasses.replace(delivery, attempt=attempt), "peer-unreachable", "pacs: no connection")
+    assert bool(kept(tmp_path)) is is_recorded
 
 
 def test_each_end_of_a_job_has_its_event_with_the_reason(audit: Audit, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ result: {uid_root: 1.02}
         "8: weights.a: expected either sha256 or trust: true, got neither; `sha256sum FILE` prints the hash",
         "9: weights.b.sha256: expected 64 hexadecimal digits, got 3 characters: 'abc'",
         "10: worker.device: expected a text of the form ^(auto|cpu|cuda:[0-9]+)$, got 'gpu'",
-        "10: worker.precision: expected 'float32', got 'half'",
+        "10: worker.precision: expected 'auto', 'float32', 'bfloat16' or 'float16', got 'half'",
         "11: delivery: expected retry_minimum_seconds <= retry_maximum_seconds, got 9 and 3",
         "12: destinations.pacs.host: expected a host name or an address, got 'http://pacs'",
         "12: destinations.pacs.port: expected greater than or equal to 1, got '0'",

@@ -45,6 +45,7 @@ IDENTITY = ResultIdentity(
     device_serial_number="0001",
     algorithm_name="MedSAM2",
     algorithm_version="1",
+    algorithm_uid=derive_uid("2.25", "algorithm"),
     algorithm_parameters={"weights": "ab" * 32, "rule": "kidney"},
     created=datetime(2024, 3, 1, 2, 30, 15, 250000, tzinfo=UTC),
 )

@@ -139,7 +139,7 @@ def test_masks_flipped_along_any_axis_are_caught(axis: int, tmp_path: Path) -> N
 
 def test_an_object_whose_sources_were_given_in_another_order_is_caught(tmp_path: Path) -> None:
     volume = write_volume(tmp_path)
-    turned = replace(volume, sources=volume.sources[::-1])
+    turned = replace(volume, sources=volume.sent[::-1])
     with pytest.raises(InvalidSegmentation, match="expected"):
         check_segmentation(write_segmentation(turned, MASKS, SEGMENTS, IDENTITY), volume, MASKS, SEGMENTS)
 
@@ -163,11 +163,11 @@ def test_every_fault_is_listed_and_no_patient_value_is_told(tmp_path: Path) -> N
 def test_bytes_that_are_no_segmentation_are_refused_with_what_they_lack(tmp_path: Path) -> None:
     volume = write_volume(tmp_path)
     part10 = write_segmentation(volume, MASKS, SEGMENTS, IDENTITY)
-    changed = [_changed(part10, _set(keyword, value)) for keyword, value in (("NumberOfFrames", 3), ("SegmentationType", "LABELMAP"))]
+    changed = [_changed(part10, _set(keyword, value)) for keyword, value in (("NumberOfFrames", 3), ("SegmentationType", "FRACTIONAL"))]
     for broken in (b"nothing", part10[:2000], *changed):
         with pytest.raises(InvalidSegmentation, match="expected"):
             read_segmentation(broken)
-    path = volume.sources[0].path
+    path = volume.sent[0].path
     assert path is not None
     with pytest.raises(InvalidSegmentation, match="segmentation: expected"):
         read_segmentation(path)

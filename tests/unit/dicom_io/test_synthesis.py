@@ -39,7 +39,8 @@ def test_the_same_study_has_the_same_bytes_and_another_seed_other_uids(tmp_path:
 def test_ct_and_mr_of_one_seed_share_study_and_frame_of_reference_but_not_the_series(tmp_path: Path) -> None:
     ct = read_series(write_ct_series(tmp_path / "ct", voxels(), affine_of("axial")))
     mr = read_series(write_ct_series(tmp_path / "mr", voxels(), affine_of("axial"), modality="MR"))
-    assert (ct.study_instance_uid, ct.frame_of_reference_uid) == (mr.study_instance_uid, mr.frame_of_reference_uid)
+    assert ct.study_instance_uid == mr.study_instance_uid
+    assert ct.stack.frame_of_reference_uid == mr.stack.frame_of_reference_uid != ""
     assert ct.series_instance_uid != mr.series_instance_uid
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model.lockstep import Batch
 from model.options import PropagationOptions
 from model.prompt import BoxPrompt, MaskPrompt, PointPrompt, Prompt
 from model.result import ObjectResult, StopReason
@@ -172,3 +173,64 @@ def test_colour_frames_are_accepted() -> None:
 def test_options_that_contradict_themselves_are_refused(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected"):
         PropagationOptions(**values)  # type: ignore[arg-type]
+
+
+def test_an_object_stays_within_its_own_extent_and_slices_between_objects_are_never_encoded() -> None:
+    options = PropagationOptions(stop_after_empty_frames=None, object_extents={1: (0, 2), 2: (6, 7)})
+    result = _segmenter().segment(FRAMES, [_box(1, 1), _box(7, 2)], options)
+    assert [_visited(one.iou) for one in result.objects] == [[0, 1, 2], [6, 7]]
+    assert result.frames_encoded == 5
+    first, second = result.objects
+    assert (first.stopped.forward, first.stopped.backward) == (StopReason.EXTENT, StopReason.REACHED_END)
+    assert (second.stopped.forward, second.stopped.backward) == (StopReason.EXTENT, StopReason.EXTENT)
+
+
+def test_nothing_is_encoded_beyond_the_slice_where_propagation_stops() -> None:
+    stop_at_once = PropagationOptions(stop_after_empty_frames=1)
+    assert _segmenter(-4.0).segment(FRAMES, [_box(4)], stop_at_once).frames_encoded == 3
+
+
+def test_a_batch_of_encodes_reaches_no_farther_ahead_than_the_object_has_come() -> None:
+    segmenter = Segmenter(compact_model(object_score=-4.0), "cpu", "compact", batch=Batch(frames=8, objects=4))
+    assert segmenter.segment(FRAMES, [_box(4)], PropagationOptions(stop_after_empty_frames=2)).frames_encoded <= 7
+
+
+@pytest.mark.parametrize("batch", [Batch(frames=1, objects=1), Batch(frames=4, objects=3), Batch(frames=8, objects=32)])
+def test_every_batch_gives_the_same_masks(batch: Batch) -> None:
+    prompts: list[Prompt] = [_box(4), _box(2, 2), _box(7, 3)]
+    expected = _segment(prompts)
+    got = Segmenter(compact_model(object_score=4.0), "cpu", "compact", batch=batch).segment(FRAMES, prompts, FULL)
+    assert got.frames_encoded == 9
+    for one, wanted in zip(got.objects, expected, strict=True):
+        for field in ("logits_forward", "logits_backward"):
+            np.testing.assert_allclose(getattr(one, field), getattr(wanted, field), atol=1e-3)
+
+
+def test_directions_agree_where_both_saw_a_slice() -> None:
+    (one,) = _segment([_box(2), _box(6)])
+    assert one.agreement is not None
+    assert one.logits_forward is not None
+    assert one.logits_backward is not None
+    # Forward begins at the first prompt and backward too, so that they meet there alone.
+    assert _visited(one.agreement) == [2]
+    assert one.agreement[2] == 1.0
+    (wide,) = _segment([_box(2), _box(6)], PropagationOptions(stop_after_empty_frames=None, start_frame=2, keep_logits=True))
+    assert wide.agreement is not None
+    assert _visited(wide.agreement) == [2]
+
+
+def test_features_held_do_not_grow_with_the_number_of_slices() -> None:
+    held = []
+    for count in (40, 80):
+        frames = np.random.default_rng(1).integers(0, 256, (count, 40, 48), dtype=np.uint8)
+        segmenter = Segmenter(compact_model(object_score=4.0), "cpu", "compact", feature_cache_bytes=1 << 18)
+        assert segmenter.segment(frames, [_box(count // 2)], PropagationOptions(stop_after_empty_frames=None)).frames_encoded == count
+        held.append(segmenter.cache.held)
+    assert held[0] == held[1] <= 1 << 18
+
+
+def test_warming_up_leaves_no_features_behind() -> None:
+    segmenter = _segmenter()
+    segmenter.warm_up()
+    assert segmenter.cache.held == 0
+    assert segmenter.segment(FRAMES, [_box(4)], FULL).frames_encoded == 9

@@ -26,13 +26,13 @@ def test_a_case_that_fails_says_which_condition_failed(tmp_path: Path) -> None:
     file.write_text(
         "cases:\n"
         "  - {name: thick, attributes: {Modality: CT, BodyPartExamined: LIVER, SliceThickness: 9}, expect: ct-abdomen-boxes}\n"
-        "  - {name: taken, attributes: {Modality: PT, Units: BQML}, expect: none}\n"
+        "  - {name: taken, attributes: {Modality: PT, Units: BQML, CorrectedImage: ATTN}, expect: none}\n"
         "  - {name: unheard of, attributes: {Modality: PT}, expect: pet-lesions}\n"
     )
     outcomes = run_cases(file, load_rules([LIBRARY]))
     assert [one.passed for one in outcomes] == [False, False, False]
     assert outcomes[0].reason == "ct-abdomen-boxes: SliceThickness: expected at least 0.5 and at most 5, got '9'"
-    assert outcomes[1].got == "pet-hot-lesions-bqml"
+    assert outcomes[1].got == "pet-hot-lesions-suv"
     assert outcomes[2].reason == "no rule is called 'pet-lesions'"
 
 

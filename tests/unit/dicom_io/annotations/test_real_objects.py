@@ -26,6 +26,7 @@ from dicom_io.volume import SourceFrame, Volume
 def grid_of(headers: Sequence[InstanceHeader]) -> tuple[Volume, str]:
     """The volume's grid without its pixels, which no annotation needs, and its series."""
     series = judge_series([header for header in headers if not is_annotation_class(header.sop_class_uid)])
+    stack = series.stack
     sources = tuple(
         SourceFrame(
             path=None,
@@ -33,10 +34,10 @@ def grid_of(headers: Sequence[InstanceHeader]) -> tuple[Volume, str]:
             sop_instance_uid=frame.header.sop_instance_uid,
             frame_number=frame.frame_number,
         )
-        for frame in series.frames
+        for frame in stack.sent
     )
-    voxels = np.zeros((len(series.frames), *series.shape), np.float32)
-    volume = Volume(voxels=voxels, affine=series.affine, frame_of_reference_uid=series.frame_of_reference_uid, sources=sources)
+    voxels = np.zeros((len(stack.frames), *stack.shape), np.float32)
+    volume = Volume(voxels=voxels, affine=stack.affine, frame_of_reference_uid=stack.frame_of_reference_uid, sources=sources)
     return volume, series.series_instance_uid
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,13 @@ from model.config import MedSAM2Config
 from model.mask_decoder import Candidates
 from model.medsam2 import MedSAM2
 from model.training.alignment import look_at_the_same_place
-from model.training.bank import LabelledFrames
-from model.training.calibrate import lower_object_score
-from model.training.clips import Clip, ClipOptions, draw_clips
-from model.training.loop import Stage, Training, TrainingPlan, run
+from model.training.clips import Clip
+from model.training.loop import Listeners, Stage, Training, TrainingPlan, new_model, run
 from model.training.losses import LossWeights, candidates_loss, dice_loss, focal_loss
 from model.training.optimiser import RateSchedule, make_optimiser
 from model.training.prompts import box_prompts, click_prompts, with_corrections
-from model.training.unroll import PromptMix, clips_loss, encode_clips
+from model.training.unroll import PROMPT_KINDS, clips_loss, encode_clips
+from model.training.volumes import LabelledVolume, Pool
 
 TINY = MedSAM2Config(
     image_size=64,
@@ -49,23 +47,28 @@ STAGES = (
 PLAN = TrainingPlan(stages=STAGES, schedule=RateSchedule(warmup_steps=2, total_steps=5), log_every=1)
 
 
-def disc_volume(centre: float = 30.0) -> LabelledFrames:
-    """A bright disc that drifts along the columns and is absent from the last slices."""
+def disc_volume(centre: float = 30.0) -> LabelledVolume:
+    """A bright disc that drifts along the columns and is absent from the last slices, and a darker one beside it."""
     rows, columns = np.mgrid[:64, :64]
-    mask = np.stack([(rows - 32) ** 2 + (columns - centre - k) ** 2 < 144 for k in range(8)])
-    mask[6:] = False
-    frames = np.where(mask, 200, 60).astype(np.uint8)
-    return LabelledFrames(frames=frames, masks=mask[None])
+    labels = np.stack([(rows - 32) ** 2 + (columns - centre - k) ** 2 < 144 for k in range(8)]).astype(np.uint8)
+    labels[6:] = 0
+    labels[:, 50:60, 4:14] = 2
+    frames = np.choose(labels, [60, 200, 120]).astype(np.uint8)
+    return LabelledVolume(frames=frames, labels=labels, structures={"disc": 1, "square": 2})
 
 
-def discs(rng: np.random.Generator) -> Iterator[LabelledFrames]:
-    while True:
-        yield disc_volume(float(rng.uniform(25, 35)))
+def discs() -> Pool:
+    return Pool({"discs": [disc_volume(centre) for centre in (26.0, 30.0, 34.0)]})
 
 
 def fixed_clips(length: int) -> list[Clip]:
     volume = disc_volume()
-    return [Clip(frames=volume.frames[:length], masks=volume.masks[0, :length], stride=1)] * 2
+    box = np.array([[18, 20], [42, 44]], np.float32)
+    return [Clip(frames=volume.frames[:length], masks=volume.mask("disc")[:length], box=box)] * 2
+
+
+def fresh(plan: TrainingPlan = PLAN) -> Training:
+    return Training(new_model(TINY, plan.seed), plan, discs())
 
 
 def test_the_loss_falls_when_one_clip_is_learnt_again_and_again() -> None:
@@ -76,36 +79,48 @@ def test_the_loss_falls_when_one_clip_is_learnt_again_and_again() -> None:
     for _ in range(25):
         optimiser.zero_grad()
         clips = fixed_clips(3)
-        loss = clips_loss(model, encode_clips(model, clips), clips, PromptMix(chances=(1, 0, 0, 0)), LossWeights(), rng)
+        loss = clips_loss(model, encode_clips(model, clips), clips, "box", LossWeights(), rng)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(float(loss.detach()))
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
 
-@pytest.mark.parametrize("kind", range(4))
-def test_every_kind_of_prompt_gives_a_finite_loss_with_a_gradient_in_the_memory_attention(kind: int) -> None:
+@pytest.mark.parametrize("kind", PROMPT_KINDS)
+def test_every_kind_of_prompt_gives_a_finite_loss_with_a_gradient_in_the_memory_attention(kind: str) -> None:
     torch.manual_seed(0)
     model, rng = MedSAM2(TINY).train(), np.random.default_rng(0)
-    chances = [0.0, 0.0, 0.0, 0.0]
-    chances[kind] = 1.0
     clips = fixed_clips(3)
-    loss = clips_loss(model, encode_clips(model, clips), clips, PromptMix(chances=tuple(chances)), LossWeights(), rng)  # type: ignore[arg-type]
+    loss = clips_loss(model, encode_clips(model, clips), clips, kind, LossWeights(), rng)
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
     gradients = [parameter.grad for name, parameter in model.named_parameters() if name.startswith("memory_attention.")]
     assert all(gradient is not None and bool(gradient.abs().sum() > 0) for gradient in gradients)
 
 
+def test_frames_that_clips_share_are_encoded_once_and_give_the_same_features() -> None:
+    torch.manual_seed(0)
+    model = MedSAM2(TINY).eval()
+    calls: list[int] = []
+    handle = model.image_encoder.register_forward_pre_hook(lambda module, inputs: calls.append(len(inputs[0])))
+    clip = fixed_clips(2)[0]
+    apart = dataclasses.replace(clip, frames=clip.frames.copy())
+    with torch.no_grad():
+        shared, separate = encode_clips(model, [clip, clip]), encode_clips(model, [clip, apart])
+    handle.remove()
+    assert calls == [2, 4]
+    assert torch.allclose(shared.embedding, separate.embedding, atol=1e-5)
+
+
 def test_a_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole = Training(TINY, PLAN, discs)
+    whole = fresh()
     while whole.advance() is not None:
         pass
-    first = Training(TINY, PLAN, discs)
+    first = fresh()
     first.advance()
     first.advance()
     first.save(tmp_path / "training.pt")
-    second = Training(TINY, PLAN, discs)
+    second = fresh()
     second.restore(tmp_path / "training.pt")
     while second.advance() is not None:
         pass
@@ -118,7 +133,7 @@ def test_a_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(tmp_path:
 
 def test_a_run_stops_at_its_minutes_and_says_so_and_logs_a_line_a_step(tmp_path: Path) -> None:
     times = iter(range(0, 10_000, 20))
-    training = Training(TINY, PLAN, discs)
+    training = fresh()
     assert run(training, tmp_path, minutes=1.0, clock=lambda: float(next(times))) is False
     assert 0 < training.step < 5
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -128,34 +143,29 @@ def test_a_run_stops_at_its_minutes_and_says_so_and_logs_a_line_a_step(tmp_path:
     assert (tmp_path / "training.pt").exists()
 
 
-def test_clips_follow_one_direction_and_show_their_object_first() -> None:
-    rng = np.random.default_rng(3)
-    clips = draw_clips(discs(rng), ClipOptions(length=4, size=64), 12, rng)
-    assert all(clip.frames.shape == (4, 64, 64) and clip.frames.dtype == np.uint8 for clip in clips)
-    assert all(clip.masks[0].sum() >= 25 for clip in clips)
-    assert any(not clip.masks[-1].any() for clip in clips), "some clips leave the object"
+def test_listeners_hear_the_metrics_and_what_they_measure_at_a_checkpoint_is_kept(tmp_path: Path) -> None:
+    heard: list[int] = []
+    listeners = Listeners(logged=lambda metrics: heard.append(metrics["step"]), saved=lambda training: {"validation": {"median_dice": 0.5}})
+    assert run(fresh(), tmp_path, minutes=1000.0, listeners=listeners) is True
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert heard == [1, 2, 3, 4, 5, 5]
+    assert lines[-1] == {"step": 5, "validation": {"median_dice": 0.5}}
 
 
-def test_volumes_too_short_for_a_clip_are_refused() -> None:
-    rng = np.random.default_rng(3)
-    with pytest.raises(ValueError, match="give larger volumes or shorter clips"):
-        draw_clips(discs(rng), ClipOptions(length=9, size=64), 1, rng)
-
-
-def test_boxes_without_jitter_are_tight_and_clicks_lie_inside() -> None:
-    mask = np.zeros((64, 64), dtype=bool)
-    mask[10:20, 30:50] = True
-    boxes = box_prompts([mask], np.random.default_rng(0), jitter=0.0)
-    assert boxes.points.tolist() == [[[30.0, 10.0], [49.0, 19.0]]]
-    assert boxes.labels.tolist() == [[2, 3]]
-    x, y = click_prompts([mask], np.random.default_rng(0)).points[0, 0].tolist()
-    assert mask[int(y), int(x)]
+def test_boxes_are_those_that_the_clips_were_drawn_with_and_clicks_lie_inside() -> None:
+    clips = fixed_clips(1)
+    boxes = box_prompts(clips)
+    assert boxes.points.tolist() == [[[18.0, 20.0], [42.0, 44.0]]] * 2
+    assert boxes.labels.tolist() == [[2, 3]] * 2
+    x, y = click_prompts([clips[0].masks[0]], np.random.default_rng(0)).points[0, 0].tolist()
+    assert clips[0].masks[0][int(y), int(x)]
 
 
 def test_a_correction_clicks_where_the_answer_is_wrong() -> None:
     mask = np.zeros((64, 64), dtype=bool)
     mask[10:20, 30:50] = True
-    boxes = box_prompts([mask], np.random.default_rng(0), jitter=0.0)
+    box = np.array([[30, 10], [49, 19]], np.float32)
+    boxes = box_prompts([Clip(frames=np.zeros((1, 64, 64), np.uint8), masks=mask[None], box=box)])
     nothing, everything = torch.full((1, 1, 16, 16), -5.0), torch.full((1, 1, 16, 16), 50.0)
     missed = with_corrections(boxes, nothing, [mask], np.random.default_rng(0))
     assert missed.labels.tolist() == [[2, 3, 1]]
@@ -210,14 +220,3 @@ def test_the_head_start_makes_memory_attention_prefer_the_same_place() -> None:
         keys = attention.rotation(attention.k_proj(torch.randn(1, cells, 32)))
     nearest = (queries @ keys.transpose(1, 2))[0].argmax(1)
     assert float((nearest == torch.arange(cells)).float().mean()) > 0.5, "one in sixteen by chance"
-
-
-def test_lowering_the_object_score_moves_its_logit_by_exactly_the_shift() -> None:
-    torch.manual_seed(0)
-    model = MedSAM2(TINY)
-    head = model.sam_mask_decoder.pred_obj_score_head
-    with torch.no_grad():
-        before = head(torch.ones(1, 32))
-        lower_object_score(model, 1.5)
-        after = head(torch.ones(1, 32))
-    assert float(before - after) == pytest.approx(1.5, abs=1e-5)

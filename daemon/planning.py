@@ -1,0 +1,114 @@
+"""Which volumes of a series are segmented, and by which rule: each is matched with the attributes of its own first slice.
+
+So a rule can ask for one echo or one phase (`AcquisitionNumber: "2"`), say what becomes of gaps, and take all volumes or one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from daemon.request import SeriesRequest
+from daemon.written import WrittenObject
+from dicom_io.errors import NoSuv, TooManyVolumes
+from dicom_io.series import with_gap_policy
+from dicom_io.slice_stack import Refused, SliceStack
+from dicom_io.suv import SUV_BW
+from dicom_io.volume import Volume
+from rules.match import NoMatch, Plan, match
+from rules.prompts.threshold import ThresholdRecipe
+from rules.rule import RuleSet, Target
+
+MOST_VOLUMES = 16
+"""Hundreds of time points are a study of function: nobody wants a segmentation of each, and it would take a day."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """No segmentation, and why, a line a reason."""
+
+    reasons: tuple[str, ...]
+    written: tuple[WrittenObject, ...] = ()
+    """A report that says so, where the rule asks for one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A volume to be read and segmented."""
+
+    stack: SliceStack
+    plan: Plan
+
+
+def plan_volumes(request: SeriesRequest, ruleset: RuleSet) -> tuple[Planned | Skipped | Refused, ...]:
+    """Return what is to become of each volume of a series, and of the instances that are none, the volumes first.
+
+    Raises the reason why the series holds no volume, where no policy for gaps could make one.
+    """
+    series = request.series
+    if not series.stacks and not any(part.part for part in series.refused):
+        raise series.refusal
+    parts: tuple[SliceStack | Refused, ...] = (*series.stacks, *series.refused)
+    judged = [_planned(request, part, ruleset) for part in parts]
+    planned = [item for item in judged if isinstance(item, Planned)]
+    others = [item for item in judged if not isinstance(item, Planned)]
+    return (*_chosen(planned), *others)
+
+
+def wrong_unit(plan: Plan, volume: Volume, stack: SliceStack) -> NoSuv | None:
+    """Return why the rule's numbers cannot hold for a PET volume: they are SUV, and its values are not. None where they can."""
+    if stack.headers[0].modality != "PT" or volume.unit == SUV_BW or not any(map(_is_absolute, plan.targets)):
+        return None
+    why = next((quirk for quirk in volume.quirks if quirk.startswith("no-suv-")), "no-suv")
+    return NoSuv(
+        f"rule {plan.rule.name!r} states intensities, which mean SUV for PET, but SUV cannot be computed ({why}; values are in "
+        f"{volume.unit or 'an unstated unit'}); send the series with weight, dose and times, or use windows in percentiles and boxes"
+    )
+
+
+def _planned(request: SeriesRequest, part: SliceStack | Refused, ruleset: RuleSet) -> Planned | Skipped | Refused:
+    if isinstance(part, Refused) and part.part is None:
+        return part
+    plan = match(request.attributes_of(part), ruleset)
+    if isinstance(plan, NoMatch):
+        return Skipped(reasons=tuple(f"{_prefix(part)}{reason}" for reason in plan.reasons))
+    judged = with_gap_policy(part, plan.rule.gaps) if isinstance(part, Refused) else part
+    return judged if isinstance(judged, Refused) else Planned(stack=judged, plan=plan)
+
+
+def _prefix(part: SliceStack | Refused) -> str:
+    return f"{part.split}: " if isinstance(part, SliceStack) and part.split else ""
+
+
+def _chosen(planned: Sequence[Planned]) -> Iterator[Planned | Skipped | Refused]:
+    """The volumes that each rule wants of those that it matches, in their order."""
+    by_rule: dict[str, list[Planned]] = {}
+    for item in planned:
+        by_rule.setdefault(item.plan.rule.name, []).append(item)
+    for name, items in by_rule.items():
+        wanted = _wanted(items)
+        if len(wanted) > MOST_VOLUMES:
+            yield _too_many(name, items)
+            continue
+        for item in items:
+            left = f"{item.stack.split}: rule {name!r} takes only one volume of a series ({item.plan.rule.volumes})"
+            yield item if item in wanted else Skipped(reasons=(left,))
+
+
+def _wanted(items: Sequence[Planned]) -> Sequence[Planned]:
+    choice = items[0].plan.rule.volumes
+    if choice == "all":
+        return items
+    return [items[0] if choice == "first" else max(items, key=lambda item: len(item.stack.frames))]
+
+
+def _too_many(name: str, items: Sequence[Planned]) -> Refused:
+    error = TooManyVolumes(
+        f"the series holds {len(items)} volumes for rule {name!r}; expected at most {MOST_VOLUMES}; "
+        "set `volumes: first` or `largest`, or ask for one of them in `match`"
+    )
+    return items[0].stack.refused(error)
+
+
+def _is_absolute(target: Target) -> bool:
+    return target.window.kind == "value" or isinstance(target.prompt, ThresholdRecipe)
