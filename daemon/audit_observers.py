@@ -9,7 +9,7 @@ from daemon.spool import Recording, SpooledInstance
 from daemon.store import Delivery, OutboxState
 from dicom_io.association_log import AssociationEvent
 from dicom_io.commitment import CommitmentReport
-from dicom_io.received import ReceivedInstance, StoreOutcome
+from dicom_io.received import StoreCommand, StoreOutcome
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ReceiptAudit:
                 sop_instance_uid=instance.sop_instance_uid, sha256=instance.sha256, calling_ae_title=instance.calling_ae_title
             )
 
-    def refused(self, received: ReceivedInstance, outcome: StoreOutcome, error: Exception) -> None:
+    def refused(self, command: StoreCommand, outcome: StoreOutcome, error: Exception) -> None:
         """Refusals are counted with their association; their reasons go to the log."""
 
 

@@ -13,7 +13,9 @@ from typing import Protocol
 from daemon.chaos_points import reach
 from daemon.errors import Transient
 from daemon.store import Delivery, OutboxState, Store
-from dicom_io.commitment import FAILURE_OUTCOME, FAILURE_WORDS, CommitmentReport
+from dicom_io.command_set import CommandStatus
+from dicom_io.commitment import FAILURE_OUTCOME, FAILURE_WORDS, CommitmentReport, Keep, answer_report
+from dicom_io.other_services import CommitmentMessage
 from dicom_io.store_status import Outcome
 
 LOG = logging.getLogger(__name__)
@@ -65,6 +67,14 @@ class ReportKeeper:
             else:
                 self.observer.delivery_refused(delivery, state, code, message)
         return True
+
+
+def answer_message(message: CommitmentMessage, keep: Keep) -> int:
+    """Return the DIMSE status that answers a storage commitment message at our port.
+
+    Destinations report there what they promised; nobody may ask us for a promise, since we keep nothing for others.
+    """
+    return answer_report(message.data_set, keep) if message.is_report else int(CommandStatus.UNRECOGNIZED_OPERATION)
 
 
 def consequence(report: CommitmentReport, sop_instance_uid: str) -> tuple[OutboxState, str, str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from daemon.audit_chain import records
 from daemon.demo_service import ARCHIVE_AE_TITLE, DEMO_AE_TITLE, LABELS, SENDER_AE_TITLE, Service, write_settings
 from dicom_io.geometry import Float64, PlaneGeometry, affine_from_planes
-from dicom_io.listener import Listener, ListenerSettings, Peer, ReceivedInstance, StoreOutcome
+from dicom_io.listener import InMemory, Listener, ListenerSettings, Peer, ReceivedInstance, StoreOutcome
 from dicom_io.part10 import file_header
 from dicom_io.peer import Destination
 from dicom_io.preview import overlay_sheet
@@ -82,7 +82,7 @@ def run_demo(folder: Path, say: Say) -> DemoReport:
     study = _write_study(folder / "study", phantom)
     say(f"phantom study: {len(study)} CT slices with {', '.join(phantom.masks)} of like intensity")
     archive = Archive()
-    receiving = Listener(_loopback(ARCHIVE_AE_TITLE, DEMO_AE_TITLE), archive.store, lambda event: None)
+    receiving = Listener(_loopback(ARCHIVE_AE_TITLE, DEMO_AE_TITLE), InMemory(archive.store), lambda event: None)
     archive_port = receiving.start()
     try:
         port = _free_port()

@@ -16,7 +16,7 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dicom_io.errors import DicomError, PeerError, PortUnavailable, RejectedInput
+from dicom_io.errors import DicomError, PeerError, PortUnavailable, RejectedInput, UnusableCertificate
 from model.errors import CheckpointError
 from rules.errors import ConfigFaults
 
@@ -70,6 +70,7 @@ FAULT_OF: tuple[tuple[type[Exception], Fault], ...] = (
     (ConfigFaults, Fault.CONFIG),
     (CheckpointError, Fault.CONFIG),
     (PortUnavailable, Fault.CONFIG),
+    (UnusableCertificate, Fault.CONFIG),
     (Transient, Fault.TRANSIENT),
     (MemoryError, Fault.TRANSIENT),
     (OSError, Fault.TRANSIENT),

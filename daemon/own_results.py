@@ -6,7 +6,7 @@ records, what has a UID below our own registered root, or what says that this so
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydicom import dcmread
@@ -40,6 +40,15 @@ class Arrivals:
     store: Store
     uid_root: str
     manufacturer: str
+
+    def record_all(self, instances: Sequence[SpooledInstance]) -> tuple[Recording, ...]:
+        """Commit the rows of instances whose files are durable, the images in one transaction; the answers in the same order."""
+        reasons = [why_ours(instance, self.store.is_result, self.uid_root, self.manufacturer) for instance in instances]
+        images = iter(self.store.record_instances([one for one, reason in zip(instances, reasons, strict=True) if reason is None]))
+        return tuple(
+            next(images) if reason is None else self.store.record_own_result(instance, reason)
+            for instance, reason in zip(instances, reasons, strict=True)
+        )
 
     def record(self, instance: SpooledInstance) -> Recording:
         """Commit the row of an instance whose file is durable; when this returns, it may be acknowledged."""

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from daemon.draft import Draft, FinishedDraft, InstanceTooLarge
 from daemon.errors import Transient
+from daemon.group_commit import GroupCommit, RecordAll
+from daemon.keyed_lock import KeyedLock
 from daemon.spool import Recording, Spool, SpooledInstance
 from dicom_io.errors import DataSetMismatch, RejectedInput
-from dicom_io.received import ReceivedInstance, StoreOutcome
+from dicom_io.received import Deposit, Fragment, ReceivedInstance, StoreCommand, StoreOutcome
 
 LOG = logging.getLogger(__name__)
 
-LOCKS = 256
-"""More than the associations that run at once, so that instances seldom wait for one another."""
-
-Record = Callable[[SpooledInstance], Recording]
-"""Commits the row of an instance; `InstanceBook.record_instance`."""
-
 OUTCOME_OF: tuple[tuple[type[Exception], StoreOutcome], ...] = (
     (DataSetMismatch, StoreOutcome.DATA_SET_MISMATCH),
+    (InstanceTooLarge, StoreOutcome.OUT_OF_RESOURCES),
     (RejectedInput, StoreOutcome.CANNOT_UNDERSTAND),
     (Transient, StoreOutcome.OUT_OF_RESOURCES),
     (OSError, StoreOutcome.OUT_OF_RESOURCES),
@@ -34,11 +31,8 @@ OUTCOME_OF: tuple[tuple[type[Exception], StoreOutcome], ...] = (
 EXPECTED = tuple(kind for kind, _ in OUTCOME_OF)
 
 
-class InstanceBook(Protocol):
-    """The store's table of instances."""
-
-    def record_instance(self, instance: SpooledInstance) -> Recording:
-        """Commit the row of an instance."""
+Vet = Callable[[FinishedDraft], None]
+"""Raises what speaks against a complete instance that the spool does not hold yet (the size of its study, say)."""
 
 
 class ReceiptObserver(Protocol):
@@ -47,7 +41,7 @@ class ReceiptObserver(Protocol):
     def kept(self, instance: SpooledInstance, recording: Recording) -> None:
         """An instance was made durable; it is acknowledged next."""
 
-    def refused(self, received: ReceivedInstance, outcome: StoreOutcome, error: Exception) -> None:
+    def refused(self, command: StoreCommand, outcome: StoreOutcome, error: Exception) -> None:
         """A C-STORE was answered with a failure; nothing of it was kept."""
 
 
@@ -57,46 +51,108 @@ class SilentObserver:
     def kept(self, instance: SpooledInstance, recording: Recording) -> None:
         """Do nothing."""
 
-    def refused(self, received: ReceivedInstance, outcome: StoreOutcome, error: Exception) -> None:
+    def refused(self, command: StoreCommand, outcome: StoreOutcome, error: Exception) -> None:
         """Do nothing."""
 
 
 class Receiver:
-    """The sink of the listener: `Listener(settings, receiver.receive, observe)`. Safe to call from many threads."""
+    """The intake of the listener. Safe to call from many threads.
 
-    def __init__(self, spool: Spool, record: Record, observer: ReceiptObserver | None = None) -> None:
+    Success means that bytes, name and row are all durable, in this order. An error that `OUTCOME_OF` does not name is raised,
+    after the file was removed.
+    """
+
+    def __init__(
+        self, spool: Spool, record_all: RecordAll, observer: ReceiptObserver | None = None, vet: Vet = lambda _finished: None
+    ) -> None:
+        """`vet` raises what speaks against an instance that is complete (the size of its study, say)."""
         self._spool = spool
-        self._record = record
+        self._vet = vet
+        self._group = GroupCommit(record_all)
         self._observer = observer or SilentObserver()
-        self._locks = tuple(threading.Lock() for _ in range(LOCKS))
+        self._one_at_a_time = KeyedLock()
+
+    def begin(self, command: StoreCommand) -> Deposit:
+        """Prepare for the data set of a C-STORE."""
+        return _Receipt(self, command)
 
     def receive(self, received: ReceivedInstance) -> StoreOutcome:
-        """Keep one instance and say how its C-STORE is answered; success means file and row are both durable.
+        """Keep a whole instance and say how its C-STORE is answered."""
+        deposit = self.begin(received)
+        deposit.write(received.encoded)
+        return deposit.keep()
 
-        An error that `OUTCOME_OF` does not name is raised, after the file was removed.
-        """
-        try:
-            # One instance at a time for each UID: a file that one association discards must not be another's acknowledged one.
-            with self._locks[hash(received.sop_instance_uid) % LOCKS]:
-                instance = self._spool.write(received)
-                recording = self._record_or_discard(instance)
-        except EXPECTED as error:
-            outcome = next(outcome for kind, outcome in OUTCOME_OF if isinstance(error, kind))
-            LOG.warning(
-                "a C-STORE was refused: %s", error, extra={"action": "store_refused", "calling_ae_title": received.calling_ae_title}
-            )
-            self._observer.refused(received, outcome, error)
-            return outcome
+    def draft(self, command: StoreCommand) -> Draft:
+        """Begin a file in the spool."""
+        return self._spool.draft(command)
+
+    def keep(self, draft: Draft) -> None:
+        """Make bytes, name and row durable, and tell the observer; raises what kept one of them from being so."""
+        finished = draft.finish()
+        if not self._spool.holds(finished):
+            self._vet(finished)
+            draft.sync()
+        # One instance at a time for each UID: a file that one association discards must not be another's acknowledged one.
+        with self._one_at_a_time.held(finished.identity.sop_instance_uid):
+            instance = self._spool.place(finished)
+            recording = self._record_or_discard(instance)
         self._observer.kept(instance, recording)
-        return StoreOutcome.SUCCESS
+
+    def refuse(self, command: StoreCommand, error: Exception) -> StoreOutcome:
+        """Tell log and observer, and return the answer."""
+        outcome = next(outcome for kind, outcome in OUTCOME_OF if isinstance(error, kind))
+        LOG.warning("a C-STORE was refused: %s", error, extra={"action": "store_refused", "calling_ae_title": command.calling_ae_title})
+        self._observer.refused(command, outcome, error)
+        return outcome
 
     def _record_or_discard(self, instance: SpooledInstance) -> Recording:
-        """Commit the row; where that fails, take back the file if this receipt wrote it."""
-        recorded = False
+        """Commit the row; where that fails, take back the name if this receipt gave it."""
+        recording: Recording | None = None
         try:
-            recording = self._record(instance)
-            recorded = True
+            recording = self._group.record(instance)
             return recording
         finally:
-            if not recorded and instance.newly_written:
+            if recording is None and instance.newly_written:
                 self._spool.discard(instance)
+
+
+class _Receipt:
+    """One instance on its way in; what goes wrong is kept until the answer is due."""
+
+    def __init__(self, receiver: Receiver, command: StoreCommand) -> None:
+        self._receiver = receiver
+        self._command = command
+        self._draft: Draft | None = None
+        self._error: Exception | None = None
+        try:
+            self._draft = receiver.draft(command)
+        except EXPECTED as error:
+            self._error = error
+
+    def write(self, fragment: Fragment) -> None:
+        """Take the next bytes, or let them go where an error came before."""
+        if self._draft is None:
+            return
+        try:
+            self._draft.write(fragment)
+        except EXPECTED as error:
+            self._error = error
+            self.drop()
+
+    def keep(self) -> StoreOutcome:
+        """Make the instance durable, and say how the C-STORE is answered."""
+        try:
+            if self._draft is None:
+                raise self._error or ValueError("an instance was kept after it was dropped")
+            self._receiver.keep(self._draft)
+        except EXPECTED as error:
+            return self._receiver.refuse(self._command, error)
+        finally:
+            self.drop()
+        return StoreOutcome.SUCCESS
+
+    def drop(self) -> None:
+        """Leave nothing of the draft behind."""
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            draft.close()

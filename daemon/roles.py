@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from daemon.arrivals import Arrivals
 from daemon.atna import AuditSource
@@ -14,7 +15,7 @@ from daemon.audit_forwarding import Forwarder, patients_in
 from daemon.audit_observers import AssociationAudit, DeliveryAudit, ReceiptAudit
 from daemon.child import Life, repeat
 from daemon.clock import system_clock
-from daemon.commitment_reports import ReportKeeper
+from daemon.commitment_reports import ReportKeeper, answer_message
 from daemon.config import Config, check_references
 from daemon.delivery import Desk
 from daemon.delivery_loops import DeliveryLoops
@@ -37,12 +38,16 @@ from daemon.store import (
     process_is_alive,
     this_process,
 )
+from daemon.study_limit import StudyLimit
 from daemon.syslog_tls import Repository
 from daemon.syslog_tls import send as send_syslog
 from daemon.weights import book_of
-from dicom_io.listener import Listener, ListenerSettings, Peer
+from dicom_io.listener import DoorSettings, Listener, ListenerSettings, Peer, Right
+from dicom_io.other_services import Commitment
 from dicom_io.peer import Destination
 from dicom_io.query import count_instances
+from dicom_io.reference_listener import ReferenceListener
+from dicom_io.tls import TlsSettings
 from rules.errors import ConfigFaults
 from rules.load import load_rules
 from rules.rule import RuleSet
@@ -67,7 +72,7 @@ def checked_rules(settings: Config) -> RuleSet:
 
 def listen(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     """Receive instances, and turn series that have gone quiet into jobs."""
-    spool = Spool(settings.folders.spool, settings.spool.reserve_mib * 2**20, system_clock)
+    spool = spool_of(settings)
     spool.sweep()
     # A crash between a file and its row leaves a file that nobody was told was kept: it is taken in as if it had come now.
     recorder = Recorder(store=book, uid_root=settings.result.uid_root, manufacturer=settings.result.manufacturer)
@@ -76,10 +81,17 @@ def listen(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         LOG.warning("%d instances in the spool had no row; they are taken in", found)
     identity = this_process("listener")
     book.forget_dead_listeners(identity.host, identity.boot_id, process_is_alive)
-    receiver = Receiver(spool, recorder.record, ReceiptAudit(audit))
+    limit = StudyLimit(settings.spool.maximum_study_mib * 2**20, book.study_bytes)
+    receiver = Receiver(spool, recorder.record_all, ReceiptAudit(audit), limit)
     reports = ReportKeeper(store=book, observer=DeliveryAudit(audit))
-    observe = each_of(AssociationAudit(audit), SenderWatch(book, identity))
-    listener = Listener(listener_settings(settings), receiver.receive, observe, reports)
+    listener_of = LISTENERS[settings.listener.data_path]
+    listener = listener_of(
+        listener_settings(settings),
+        receiver,
+        each_of(AssociationAudit(audit), SenderWatch(book, identity)),
+        has_space=spool.reserve.is_kept,
+        commitment=_commitment(settings, reports),
+    )
     keeper = Housekeeping(settings, book, audit, life)
     port = listener.start()
     inbox = open_inbox(settings.inbox, settings.ae_title, receiver.receive, life.stop)
@@ -246,6 +258,27 @@ def store_settings(settings: Config) -> StoreSettings:
     return StoreSettings(delivery_backoff=backoff)
 
 
+def _commitment(settings: Config, reports: ReportKeeper) -> Commitment | None:
+    """What handles storage commitment at our port; None on the plain data path, which does not serve it."""
+    return None if settings.listener.data_path == "pynetdicom" else partial(answer_message, keep=reports)
+
+
+LISTENERS: Mapping[str, type[Listener] | type[ReferenceListener]] = {"direct": Listener, "pynetdicom": ReferenceListener}
+"""`listener.data_path` -> what listens."""
+
+
+def spool_of(settings: Config) -> Spool:
+    """Return the spool, whose reserve is kept wherever database and audit trail are written."""
+    settings.folders.audit.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Spool(
+        settings.folders.spool,
+        settings.spool.reserve_mib * 2**20,
+        system_clock,
+        also_reserved=(settings.folders.state, settings.folders.audit),
+        maximum_instance_bytes=settings.spool.maximum_instance_mib * 2**20,
+    )
+
+
 def listener_settings(settings: Config) -> ListenerSettings:
     """Return the listener's settings as `dicom_io` knows them."""
     own = settings.listener
@@ -253,9 +286,38 @@ def listener_settings(settings: Config) -> ListenerSettings:
         host=own.host,
         port=own.port,
         ae_titles=settings.called_ae_titles,
-        peers=tuple(Peer(ae_title=peer.ae_title, networks=peer.networks) for peer in own.peers),
-        maximum_associations=own.maximum_associations,
+        peers=tuple(
+            Peer(
+                ae_title=peer.ae_title,
+                networks=peer.networks,
+                rights=frozenset(Right(right) for right in peer.rights),
+                maximum_associations=peer.maximum_associations,
+                certificates=frozenset(peer.certificate_sha256),
+            )
+            for peer in own.peers
+        ),
+        tls=tls_settings(settings),
+        maximum_pdu_size=own.maximum_pdu_bytes,
+        door=DoorSettings(
+            maximum_associations=own.maximum_associations,
+            maximum_associations_per_peer=own.maximum_associations_per_peer,
+            associations_per_minute=own.associations_per_minute,
+        ),
         network_timeout_seconds=own.network_timeout_seconds,
+        acse_timeout_seconds=own.acse_timeout_seconds,
+    )
+
+
+def tls_settings(settings: Config) -> TlsSettings | None:
+    """Return the listener's TLS files, None where it listens in the clear."""
+    own = settings.listener.tls
+    if own is None:
+        return None
+    return TlsSettings(
+        certificate=own.certificate,
+        private_key=own.private_key,
+        trusted_certificates=own.trusted_certificates,
+        requires_peer_certificate=own.require_peer_certificate,
     )
 
 

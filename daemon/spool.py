@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import enum
@@ -9,27 +10,27 @@ import errno
 import fcntl
 import hashlib
 import logging
-import os
+import mmap
 import threading
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.clock import Clock
-from daemon.errors import Transient
+from daemon.disk import Reserve, SpoolFull, sync_folder
+from daemon.draft import Draft, FinishedDraft, InstanceTooLarge, no_space_is_full
 from dicom_io.errors import NotDicom
-from dicom_io.part10 import StoredFile, file_header, identify, identify_encoded, meta_text, read_file
-from dicom_io.received import ReceivedInstance
+from dicom_io.part10 import identify_encoded, meta_text, read_meta
+from dicom_io.received import ReceivedInstance, StoreCommand
+
+__all__ = ["Draft", "InstanceTooLarge", "Recording", "Reserve", "Spool", "SpoolFull", "SpooledInstance", "sync_folder"]
 
 LOG = logging.getLogger(__name__)
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-class SpoolFull(Transient):
-    """The spool's file system is full, or would fall below the reserve."""
-
-    code = "spool-full"
+DURABLE_FOLDERS = 4096
+"""How many folders are remembered as durable; a forgotten one is synced once more."""
+FOLDER_TRIES = 3
+"""A folder that retention removes at this very moment is made again."""
+HASH_BYTES = 1 << 20
 
 
 class Recording(enum.Enum):
@@ -70,46 +71,86 @@ class SpooledInstance:
 class Spool:
     """Two folders on one file system: `incoming/` for what is being written, `instances/<study>/<series>/` for what is durable.
 
+    An instance goes through `draft`, `Draft.sync` and `place`, in this order; then it survives a power cut.
     Several processes may share a spool. A file under `instances/` is complete and never changes.
     """
 
-    def __init__(self, folder: Path, reserve_bytes: int, clock: Clock) -> None:
-        """`reserve_bytes` of the file system stay free. Raises OSError where the folders cannot be made."""
+    def __init__(
+        self,
+        folder: Path,
+        reserve_bytes: int,
+        clock: Clock,
+        *,
+        also_reserved: Iterable[Path] = (),
+        maximum_instance_bytes: int | None = None,
+    ) -> None:
+        """`reserve_bytes` stay free on the spool's file system and on those of `also_reserved`, folders that exist.
+
+        Raises OSError where the folders cannot be made.
+        """
         self._incoming = folder.absolute() / "incoming"
         self._instances = folder.absolute() / "instances"
-        self._reserve_bytes = reserve_bytes
         self._clock = clock
-        self._durable_folders: set[Path] = set()
+        self._maximum_instance_bytes = maximum_instance_bytes
+        self._durable_folders: collections.OrderedDict[Path, None] = collections.OrderedDict()
         self._lock = threading.Lock()
         for made in (self._incoming, self._instances):
             made.mkdir(parents=True, exist_ok=True)
         sync_folder(self._instances.parent)
+        self.reserve = Reserve(reserve_bytes, (self._instances, *also_reserved))
 
     def write(self, received: ReceivedInstance) -> SpooledInstance:
-        """Keep an instance: when this returns, it survives a power cut. Whatever is raised, no file is left.
+        """Keep a whole instance: when this returns, it survives a power cut. Whatever is raised, no file is left.
 
-        The same bytes under the same SOP Instance UID are not written again; other bytes get a name with their hash.
-        Raises NotDicom or DataSetMismatch (the data's fault), SpoolFull, or OSError (the disk's).
+        Raises NotDicom, DataSetMismatch or InstanceTooLarge (the data's fault), SpoolFull, or OSError (the disk's).
         """
-        identity = identify(received)
-        digest = hashlib.sha256(received.encoded).hexdigest()
-        series_folder = self._instances / identity.study_instance_uid / identity.series_instance_uid
-        names = [f"{identity.sop_instance_uid}{mark}.dcm" for mark in ("", f".{digest[:8]}", f".{digest}")]
+        draft = self.draft(received)
         try:
-            path, newly_written = self._place(received, digest, [series_folder / name for name in names])
-        except OSError as error:
-            if error.errno in NO_SPACE:
-                raise SpoolFull(f"{self._instances}: expected room for one instance, got {error.strerror}; free some space") from error
-            raise
+            draft.write(received.encoded)
+            finished = draft.finish()
+            if not self.holds(finished):
+                draft.sync()
+            return self.place(finished)
+        finally:
+            draft.close()
+
+    def draft(self, command: StoreCommand) -> Draft:
+        """Begin an instance; raises SpoolFull, NotDicom or OSError."""
+        with no_space_is_full(self._incoming):
+            return Draft(self._incoming, command, self.reserve, self._maximum_instance_bytes)
+
+    def holds(self, finished: FinishedDraft) -> bool:
+        """Say whether these very bytes lie in the spool already, so that the draft need not be made durable."""
+        for path in self._candidates(finished):
+            if not path.exists():
+                return False
+            if _holds(path, finished.sha256):
+                return True
+        return False
+
+    def place(self, finished: FinishedDraft) -> SpooledInstance:
+        """Give a draft, whose bytes are durable, its name; when this returns, the name is durable too. No name is left where it raises.
+
+        The same bytes under the same SOP Instance UID are not kept twice; other bytes get a name with their hash. A link,
+        unlike a rename, never replaces what another writer put there meanwhile. Raises SpoolFull or OSError.
+        """
+        with no_space_is_full(self._instances):
+            path, newly_written = self._name(finished)
+            try:
+                sync_folder(path.parent)
+            except OSError:
+                if newly_written:
+                    path.unlink(missing_ok=True)
+                raise
         return SpooledInstance(
             path=path,
-            **dataclasses.asdict(identity),
-            transfer_syntax_uid=received.transfer_syntax_uid,
-            sha256=digest,
-            bytes=len(received.encoded),
-            calling_ae_title=received.calling_ae_title,
-            called_ae_title=received.called_ae_title,
-            peer_address=received.peer_address,
+            **vars(finished.identity),
+            transfer_syntax_uid=finished.command.transfer_syntax_uid,
+            sha256=finished.sha256,
+            bytes=finished.bytes,
+            calling_ae_title=finished.command.calling_ae_title,
+            called_ae_title=finished.command.called_ae_title,
+            peer_address=finished.command.peer_address,
             received_at=self._clock(),
             newly_written=newly_written,
         )
@@ -145,103 +186,84 @@ class Spool:
                 continue
             yield instance
 
-    def _place(self, received: ReceivedInstance, digest: str, candidates: list[Path]) -> tuple[Path, bool]:
-        """Return the candidate that holds these bytes, and whether it was written now."""
-        folder = candidates[0].parent
-        kept = next((path for path in candidates if _holds(path, digest)), None)
-        if kept is not None:
-            sync_folder(folder)  # its writer may not have come to it yet
-            return kept, False
-        self._require_space(len(received.encoded))
-        self._make_folders(folder)
-        with self._temporary(received) as temporary:
-            for path in candidates:
-                with contextlib.suppress(FileExistsError):
-                    # A link, unlike a rename, never replaces what another writer put there meanwhile.
-                    path.hardlink_to(temporary)
-                    _sync_or_remove(path)
-                    return path, True
-                if _holds(path, digest):
-                    sync_folder(folder)
-                    return path, False
-        raise FileExistsError(errno.EEXIST, "another file has the name of these very bytes; remove it", str(candidates[-1]))
+    def _candidates(self, finished: FinishedDraft) -> Iterator[Path]:
+        """The names that these bytes may have, the usual one first."""
+        for mark in ("", f".{finished.sha256[:8]}", f".{finished.sha256}"):
+            yield self._folder(finished) / f"{finished.identity.sop_instance_uid}{mark}.dcm"
 
-    def _require_space(self, size: int) -> None:
-        status = os.statvfs(self._instances)
-        free = status.f_bavail * status.f_frsize
-        if free - size < self._reserve_bytes:
-            raise SpoolFull(
-                f"{self._instances}: expected {self._reserve_bytes} bytes to stay free, got {free} free and {size} to write;"
-                " free some space or lower the reserve"
-            )
+    def _folder(self, finished: FinishedDraft) -> Path:
+        return self._instances / finished.identity.study_instance_uid / finished.identity.series_instance_uid
+
+    def _name(self, finished: FinishedDraft) -> tuple[Path, bool]:
+        """Return the candidate that holds these bytes, and whether it got its name now."""
+        for _try in range(FOLDER_TRIES):
+            self._make_folders(self._folder(finished))
+            for path in self._candidates(finished):
+                try:
+                    path.hardlink_to(finished.temporary)
+                except FileNotFoundError:
+                    break
+                except FileExistsError:
+                    if _holds(path, finished.sha256):
+                        return path, False
+                else:
+                    return path, True
+            else:
+                raise FileExistsError(errno.EEXIST, "another file has the name of these very bytes; remove it", str(path))
+        raise FileNotFoundError(errno.ENOENT, "the folder is removed again and again", str(self._folder(finished)))
 
     def _make_folders(self, series_folder: Path) -> None:
         """Make the folders of study and series, and make them durable once."""
+        with self._lock:
+            if series_folder in self._durable_folders and series_folder.is_dir():
+                return
         for folder in (series_folder.parent, series_folder):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 with self._lock:
-                    self._durable_folders.discard(folder)
+                    self._durable_folders.pop(folder, None)
             with self._lock:
                 is_durable = folder in self._durable_folders
             if not is_durable:
                 sync_folder(folder.parent)
                 with self._lock:
-                    self._durable_folders.add(folder)
-
-    @contextlib.contextmanager
-    def _temporary(self, received: ReceivedInstance) -> Iterator[Path]:
-        """A durable file in `incoming/` for the length of the block; locked, so that `sweep` knows it is in use."""
-        path = self._incoming / f"{uuid.uuid4().hex}.part"
-        try:
-            with path.open("xb") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX)
-                stream.write(file_header(received))
-                stream.write(received.encoded)
-                stream.flush()
-                os.fsync(stream.fileno())
-                yield path
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_or_remove(path: Path) -> None:
-    """Make a new name durable, or take it back."""
-    try:
-        sync_folder(path.parent)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
+                    self._durable_folders[folder] = None
+                    if len(self._durable_folders) > DURABLE_FOLDERS:
+                        self._durable_folders.popitem(last=False)
 
 
 def _holds(path: Path, digest: str) -> bool:
     """Say whether a file exists and its data set has this SHA-256."""
     try:
-        return hashlib.sha256(read_file(path).encoded).hexdigest() == digest
+        return _sha256(path, read_meta(path)[1]) == digest
     except FileNotFoundError:
         return False
 
 
+def _sha256(path: Path, start: int) -> str:
+    """The hash of a data set, read in pieces."""
+    found = hashlib.sha256()
+    with path.open("rb", buffering=0) as stream:
+        stream.seek(start)
+        while piece := stream.read(HASH_BYTES):
+            found.update(piece)
+    return found.hexdigest()
+
+
 def _read_back(path: Path) -> SpooledInstance:
-    stored: StoredFile = read_file(path)
-    syntax = meta_text(stored.meta, "TransferSyntaxUID")
+    meta, start = read_meta(path)
+    syntax = meta_text(meta, "TransferSyntaxUID")
+    status = path.stat()
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        identity = identify_encoded(whole, syntax, start)
     return SpooledInstance(
         path=path,
-        **dataclasses.asdict(identify_encoded(stored.encoded, syntax)),
+        **vars(identity),
         transfer_syntax_uid=syntax,
-        sha256=hashlib.sha256(stored.encoded).hexdigest(),
-        bytes=len(stored.encoded),
-        calling_ae_title=meta_text(stored.meta, "SourceApplicationEntityTitle"),
-        called_ae_title=meta_text(stored.meta, "ReceivingApplicationEntityTitle"),
+        sha256=_sha256(path, start),
+        bytes=status.st_size - start,
+        calling_ae_title=meta_text(meta, "SourceApplicationEntityTitle"),
+        called_ae_title=meta_text(meta, "ReceivingApplicationEntityTitle"),
         peer_address="",
-        received_at=datetime.fromtimestamp(path.stat().st_mtime, tz=UTC),
+        received_at=datetime.fromtimestamp(status.st_mtime, tz=UTC),
     )

@@ -6,8 +6,7 @@ import dataclasses
 import enum
 import threading
 from collections.abc import Callable
-
-from pynetdicom.association import Association
+from typing import Protocol
 
 from dicom_io.admission import Rejection, Request
 from dicom_io.received import StoreOutcome
@@ -42,13 +41,24 @@ class AssociationEvent:
     """C-STOREs answered with a failure, so far."""
 
 
+Observe = Callable[[AssociationEvent], None]
+"""Hears of every association; called in the thread of that association."""
+
+
+class Alive(Protocol):
+    """An association, told apart by its identity: its thread will do."""
+
+    def is_alive(self) -> bool:
+        """Say whether it goes on."""
+
+
 class AssociationLog:
     """Counts for each active association, and tells of its beginning and end exactly once."""
 
-    def __init__(self, observe: Callable[[AssociationEvent], None]) -> None:
+    def __init__(self, observe: Observe) -> None:
         self._observe = observe
         self._lock = threading.Lock()
-        self._active: dict[Association, AssociationEvent] = {}
+        self._active: dict[Alive, AssociationEvent] = {}
 
     @property
     def active(self) -> int:
@@ -56,7 +66,7 @@ class AssociationLog:
         with self._lock:
             return sum(1 for association in self._active if association.is_alive())
 
-    def associated(self, association: Association, request: Request) -> None:
+    def associated(self, association: Alive, request: Request) -> None:
         """An association was accepted."""
         event = AssociationEvent(kind=AssociationEventKind.ASSOCIATED, **dataclasses.asdict(request))
         with self._lock:
@@ -69,7 +79,7 @@ class AssociationLog:
         """An association was rejected."""
         self._observe(AssociationEvent(kind=AssociationEventKind.REJECTED, reason=rejection.text, **dataclasses.asdict(request)))
 
-    def count(self, association: Association, outcome: StoreOutcome) -> None:
+    def count(self, association: Alive, outcome: StoreOutcome) -> None:
         """A C-STORE was answered."""
         with self._lock:
             last = self._active.get(association)
@@ -79,14 +89,14 @@ class AssociationLog:
                     last, stored=last.stored + int(succeeded), refused=last.refused + int(not succeeded)
                 )
 
-    def store_failed(self, association: Association, error: Exception) -> None:
+    def store_failed(self, association: Alive, error: Exception) -> None:
         """A C-STORE met a fault of ours."""
         with self._lock:
             last = self._active.get(association)
         if last is not None:
             self._observe(dataclasses.replace(last, kind=AssociationEventKind.STORE_FAILED, reason=f"{type(error).__name__}: {error}"))
 
-    def ended(self, association: Association, kind: AssociationEventKind) -> None:
+    def ended(self, association: Alive, kind: AssociationEventKind) -> None:
         """An association ended; one that never began (a health probe) is passed over, and a second end of the same too."""
         with self._lock:
             last = self._active.pop(association, None)

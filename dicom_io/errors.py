@@ -136,6 +136,12 @@ class PortUnavailable(DicomError):
     code = "port-unavailable"
 
 
+class UnusableCertificate(DicomError):
+    """A certificate, key or list of authorities cannot be used; TLS cannot be offered with it."""
+
+    code = "unusable-certificate"
+
+
 class PeerError(DicomError):
     """The peer could not be reached or did not accept; a retry may help."""
 

@@ -1,13 +1,15 @@
-"""Which presentation contexts we accept: every storage SOP class, in every transfer syntax whose pixels are in the bytes."""
+"""Which presentation contexts we accept: what the peer may ask of us, in every transfer syntax whose pixels are in the bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AllStoragePresentationContexts, build_context
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
+
+from dicom_io.admission import EVERY_RIGHT, Right
 
 PREFERRED_TRANSFER_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """Taken first, in this order, where a peer offers several in one context; the acceptor has the choice (PS3.8 section 9.3.3.2).
@@ -62,8 +64,17 @@ def is_storable_syntax(uid: str) -> bool:
     return is_public and uid not in WITHOUT_PIXELS
 
 
-def supported_contexts(offered: Iterable[PresentationContext]) -> list[PresentationContext]:
-    """Return, of what a peer offers, the contexts that we support, their transfer syntaxes in our order of preference.
+def right_to(uid: str) -> Right | None:
+    """Return the right that a SOP class needs; None: we do not serve it."""
+    if uid == Verification:
+        return Right.ECHO
+    if uid == StorageCommitmentPushModel:
+        return Right.COMMIT
+    return Right.STORE if is_storage_class(uid) else None
+
+
+def supported_contexts(offered: Iterable[PresentationContext], rights: Set[Right] = EVERY_RIGHT) -> list[PresentationContext]:
+    """Return, of what a peer offers, the contexts that it may use, their transfer syntaxes in our order of preference.
 
     A class that is offered in several contexts appears once, with all their syntaxes: pynetdicom then settles each of the
     peer's contexts on the first of our syntaxes that it holds, and rejects the others with the reason (PS3.8 table 9-18).
@@ -71,9 +82,17 @@ def supported_contexts(offered: Iterable[PresentationContext]) -> list[Presentat
     syntaxes: dict[str, dict[str, None]] = {}
     for context in offered:
         uid = str(context.abstract_syntax)
-        if uid == Verification or is_storage_class(uid):
+        if right_to(uid) in rights:
             syntaxes.setdefault(uid, {}).update(dict.fromkeys(str(syntax) for syntax in context.transfer_syntax))
-    return [build_context(uid, ordered) for uid, found in syntaxes.items() if (ordered := _by_preference(list(found)))]
+    return [_supported(uid, ordered) for uid, found in syntaxes.items() if (ordered := _by_preference(list(found)))]
+
+
+def _supported(uid: str, syntaxes: list[str]) -> PresentationContext:
+    context = build_context(uid, syntaxes)
+    if uid == StorageCommitmentPushModel:
+        # The peer may be the one that commits, and calls back to report: then it is the SCP (PS3.4 section J.3.3).
+        context.scu_role = context.scp_role = True
+    return context
 
 
 def _by_preference(offered: Sequence[str]) -> list[str]:

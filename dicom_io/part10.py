@@ -6,26 +6,30 @@ import dataclasses
 import re
 import struct
 import zlib
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import cast
 
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom import __version__ as pydicom_version
+from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
-from pydicom.filewriter import write_file_meta_info
-from pydicom.tag import BaseTag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, DeflatedExplicitVRLittleEndian
 
 from dicom_io.errors import DataSetMismatch, NotDicom
-from dicom_io.received import ReceivedInstance
+from dicom_io.header_scan import Encoded, HeaderEnds, scan
+from dicom_io.received import StoreCommand
 
-SOP_CLASS_UID, SOP_INSTANCE_UID = BaseTag(0x00080016), BaseTag(0x00080018)
-STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = BaseTag(0x0020000D), BaseTag(0x0020000E)
+SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018
+STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
+IDENTIFYING = frozenset((SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID))
+IMPLEMENTATION_VERSION = f"PYDICOM {pydicom_version}"
 
 INFLATED_HEADER_BYTES = 4 << 20
 """How much of a deflated data set is inflated to find its series; more would be a trap rather than a header."""
+
+MAXIMUM_META_BYTES = 64 << 10
+"""How much of a file is read for its file meta, which takes some 400 bytes."""
 
 _UID = re.compile(r"[0-9][0-9.]{0,63}")
 """Looser than PS3.5 section 9.1 (archives hold leading zeros), yet safe as the name of a file."""
@@ -63,16 +67,16 @@ class StoredFile:
     encoded: bytes
 
 
-def identify(received: ReceivedInstance) -> Identity:
-    """Return the UIDs of a received instance, from its header up to the Series Instance UID (0020,000E).
+def identify(command: StoreCommand, encoded: Encoded, start: int = 0) -> Identity:
+    """Return the UIDs of a received data set, from its header up to the Series Instance UID (0020,000E).
 
     Raises NotDicom where the bytes cannot be read or a UID is absent or malformed, DataSetMismatch where the data set names
     another SOP class or instance than the command (PS3.4 section B.2.3).
     """
-    identity = identify_encoded(received.encoded, received.transfer_syntax_uid)
+    identity = identify_encoded(encoded, command.transfer_syntax_uid, start)
     for name, commanded, found in (
-        ("SOP Class UID", received.sop_class_uid, identity.sop_class_uid),
-        ("SOP Instance UID", received.sop_instance_uid, identity.sop_instance_uid),
+        ("SOP Class UID", command.sop_class_uid, identity.sop_class_uid),
+        ("SOP Instance UID", command.sop_instance_uid, identity.sop_instance_uid),
     ):
         if commanded != found:
             raise DataSetMismatch(
@@ -81,47 +85,76 @@ def identify(received: ReceivedInstance) -> Identity:
     return identity
 
 
-def identify_encoded(encoded: bytes, transfer_syntax_uid: str) -> Identity:
-    """Return the UIDs of a data set's bytes; raises NotDicom where they cannot be read, are absent or malformed."""
+def identify_encoded(encoded: Encoded, transfer_syntax_uid: str, start: int = 0) -> Identity:
+    """Return the UIDs of a data set that begins at byte `start`; raises NotDicom where they cannot be read, are absent or malformed."""
     syntax = UID(transfer_syntax_uid)
     try:
-        header = _header(encoded, syntax)
-        return Identity(
-            sop_class_uid=_uid(header, SOP_CLASS_UID, "SOP Class UID (0008,0016)"),
-            sop_instance_uid=_uid(header, SOP_INSTANCE_UID, "SOP Instance UID (0008,0018)"),
-            series_instance_uid=_uid(header, SERIES_INSTANCE_UID, "Series Instance UID (0020,000E)"),
-            study_instance_uid=_uid(header, STUDY_INSTANCE_UID, "Study Instance UID (0020,000D)"),
-        )
-    except _UNREADABLE as error:
+        if syntax == DeflatedExplicitVRLittleEndian:
+            with memoryview(encoded) as view, view[start:] as deflated:
+                encoded, start = zlib.decompressobj(wbits=-zlib.MAX_WBITS).decompress(deflated, INFLATED_HEADER_BYTES), 0
+        # A transfer syntax that pydicom does not know is a compressed one, hence in Explicit VR Little Endian (PS3.5 section A.4).
+        explicit = not syntax.is_implicit_VR if syntax.is_transfer_syntax else True
+        little = syntax.is_little_endian if syntax.is_transfer_syntax else True
+        header = scan(encoded, IDENTIFYING, explicit=explicit, little=little, start=start)
+    except (HeaderEnds, zlib.error) as error:
         raise NotDicom(f"data set: expected one in {syntax.name}, got bytes that cannot be read ({error}); send it again") from error
+    return Identity(
+        sop_class_uid=_uid(header, SOP_CLASS_UID, "SOP Class UID (0008,0016)"),
+        sop_instance_uid=_uid(header, SOP_INSTANCE_UID, "SOP Instance UID (0008,0018)"),
+        series_instance_uid=_uid(header, SERIES_INSTANCE_UID, "Series Instance UID (0020,000E)"),
+        study_instance_uid=_uid(header, STUDY_INSTANCE_UID, "Study Instance UID (0020,000D)"),
+    )
 
 
-def file_header(received: ReceivedInstance) -> bytes:
-    """Return what precedes the data set in a Part 10 file: preamble, prefix and file meta.
+def file_header(command: StoreCommand) -> bytes:
+    """Return what precedes the data set in a Part 10 file: preamble, prefix and file meta (PS3.10 section 7.1).
 
     Source (0002,0016) and Receiving (0002,0018) Application Entity Title keep the calling and the called AE title.
+    Raises NotDicom where the command's UIDs are none.
     """
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(received.sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(received.sop_instance_uid)
-    meta.TransferSyntaxUID = UID(received.transfer_syntax_uid)
-    meta.SourceApplicationEntityTitle = received.calling_ae_title
-    meta.ReceivingApplicationEntityTitle = received.called_ae_title
-    buffer = BytesIO()
-    buffer.write(b"\0" * 128 + b"DICM")
-    write_file_meta_info(buffer, meta, enforce_standard=True)  # type: ignore[arg-type]  # any binary stream serves
-    return buffer.getvalue()
+    for name, uid in (("SOP Class UID", command.sop_class_uid), ("SOP Instance UID", command.sop_instance_uid)):
+        if not _UID.fullmatch(uid):
+            raise NotDicom(f"{name} of the command: expected 1 to 64 digits and dots, got {uid[:80]!r}; correct the sending system")
+    elements = b"".join(
+        (
+            b"\2\0\1\0OB\0\0\2\0\0\0\0\1",
+            _element(0x0002, b"UI", command.sop_class_uid),
+            _element(0x0003, b"UI", command.sop_instance_uid),
+            _element(0x0010, b"UI", command.transfer_syntax_uid),
+            _element(0x0012, b"UI", PYDICOM_IMPLEMENTATION_UID),
+            _element(0x0013, b"SH", IMPLEMENTATION_VERSION),
+            _element(0x0016, b"AE", command.calling_ae_title),
+            _element(0x0018, b"AE", command.called_ae_title),
+        )
+    )
+    return b"\0" * 128 + b"DICM" + b"\2\0\0\0UL\4\0" + len(elements).to_bytes(4, "little") + elements
+
+
+def _element(number: int, vr: bytes, text: str) -> bytes:
+    """An element of the file meta, in Explicit VR Little Endian; UIDs are padded with NUL, text with a space (PS3.5 section 6.2)."""
+    value = text.encode("ascii", errors="replace")
+    value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
+    return struct.pack("<HH2sH", 2, number, vr, len(value)) + value
 
 
 def read_file(path: Path) -> StoredFile:
     """Return a Part 10 file in two parts; raises NotDicom where it is none, OSError where it cannot be read."""
-    stream = BytesIO(path.read_bytes())
+    meta, start = read_meta(path)
+    with path.open("rb") as stream:
+        stream.seek(start)
+        return StoredFile(meta=meta, encoded=stream.read())
+
+
+def read_meta(path: Path) -> tuple[Dataset, int]:
+    """Return the file meta and where the data set begins; raises NotDicom where it is no Part 10 file, OSError."""
+    with path.open("rb") as stream:
+        start = BytesIO(stream.read(MAXIMUM_META_BYTES))
     try:
-        read_preamble(stream, force=False)
-        meta = read_dataset(stream, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+        read_preamble(start, force=False)
+        meta = read_dataset(start, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _vr, _length: tag.group != 2)
     except _UNREADABLE as error:
         raise NotDicom(f"{path}: expected a DICOM Part 10 file, got bytes that cannot be read ({error}); remove it") from error
-    return StoredFile(meta=meta, encoded=stream.read())
+    return meta, start.tell()
 
 
 def meta_text(meta: Dataset, keyword: str) -> str:
@@ -129,25 +162,10 @@ def meta_text(meta: Dataset, keyword: str) -> str:
     return str(meta.get(keyword, "") or "").strip()
 
 
-def _header(encoded: bytes, syntax: UID) -> Dataset:
-    """The data set up to and with (0020,000E), undecoded."""
-    if syntax == DeflatedExplicitVRLittleEndian:
-        encoded = zlib.decompressobj(wbits=-zlib.MAX_WBITS).decompress(encoded, INFLATED_HEADER_BYTES)
-    return read_dataset(
-        BytesIO(encoded),
-        # A transfer syntax that pydicom does not know is a compressed one, hence in Explicit VR Little Endian (PS3.5 section A.4).
-        is_implicit_VR=syntax.is_implicit_VR if syntax.is_transfer_syntax else False,
-        is_little_endian=syntax.is_little_endian if syntax.is_transfer_syntax else True,
-        stop_when=lambda tag, _vr, _length: tag > SERIES_INSTANCE_UID,
-    )
-
-
-def _uid(header: Dataset, tag: BaseTag, name: str) -> str:
-    """One UID from its raw bytes, so that a malformed one is judged here and not by a warning."""
-    element = header.get_item(tag) if tag in header else None
-    value = element.value if isinstance(element, RawDataElement) else None
-    if value is None or len(value) != cast(RawDataElement, element).length:
-        raise NotDicom(f"{name}: expected a UID, got none, or bytes that end within it; correct the sending system")
+def _uid(header: Mapping[int, bytes], tag: int, name: str) -> str:
+    value = header.get(tag)
+    if value is None:
+        raise NotDicom(f"{name}: expected a UID, got none; correct the sending system")
     text = value.decode("ascii", errors="replace").rstrip("\0 ")
     if not _UID.fullmatch(text):
         raise NotDicom(f"{name}: expected 1 to 64 digits and dots, got {text[:80]!r}; correct the sending system")

@@ -6,17 +6,17 @@ spacing enters only through radii in voxels, so no geometry is needed here.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from dicom_io.volume import Volume
 
-# SimpleITK's functions are generated and carry no types.
-sitk: Any = SimpleITK
+if TYPE_CHECKING:
+    import SimpleITK
 
 Mask: TypeAlias = NDArray[np.bool_]
 Labels: TypeAlias = NDArray[np.uint32]
@@ -26,7 +26,7 @@ BODY_MINIMUM_HU = -400.0
 
 def component_labels(mask: Mask) -> Labels:
     """Return face-connected components numbered from 1 in the order in which a scan meets them, 0 outside; (k, j, i) uint32."""
-    return np.asarray(sitk.GetArrayFromImage(sitk.ConnectedComponent(_image(mask))), np.uint32)
+    return np.asarray(_sitk().GetArrayFromImage(_sitk().ConnectedComponent(_image(mask))), np.uint32)
 
 
 def largest_component(mask: Mask) -> Mask:
@@ -41,13 +41,13 @@ def largest_component(mask: Mask) -> Mask:
 def opened(mask: Mask, radius_mm: float, spacing_mm: tuple[float, float, float]) -> Mask:
     """Return the morphological opening by a ball of `radius_mm`; `spacing_mm` is (dk, dj, di)."""
     radius = _radius(radius_mm, spacing_mm)
-    return _around(mask, radius, lambda image: sitk.BinaryMorphologicalOpening(image, radius, sitk.sitkBall, 0.0, 1.0))
+    return _around(mask, radius, lambda image: _sitk().BinaryMorphologicalOpening(image, radius, _sitk().sitkBall, 0.0, 1.0))
 
 
 def closed(mask: Mask, radius_mm: float, spacing_mm: tuple[float, float, float]) -> Mask:
     """Return the morphological closing by a ball of `radius_mm`; `spacing_mm` is (dk, dj, di)."""
     radius = _radius(radius_mm, spacing_mm)
-    return _around(mask, radius, lambda image: sitk.BinaryMorphologicalClosing(image, radius, sitk.sitkBall, 1.0, safeBorder=True))
+    return _around(mask, radius, lambda image: _sitk().BinaryMorphologicalClosing(image, radius, _sitk().sitkBall, 1.0, safeBorder=True))
 
 
 def body(volume: Volume) -> Mask:
@@ -60,7 +60,7 @@ def body(volume: Volume) -> Mask:
 
 def filled(mask: Mask) -> Mask:
     """Return the mask with its holes filled slice by slice."""
-    return np.stack([_bool(sitk.BinaryFillhole(_image(plane))) for plane in mask])
+    return np.stack([_bool(_sitk().BinaryFillhole(_image(plane))) for plane in mask])
 
 
 def _radius(radius_mm: float, spacing: tuple[float, float, float]) -> list[int]:
@@ -80,10 +80,21 @@ def _around(mask: Mask, radius: list[int], operation: Callable[[SimpleITK.Image]
     return result
 
 
+@functools.cache
+def _sitk() -> Any:
+    """SimpleITK, whose functions are generated and carry no types.
+
+    Loaded when voxels are first looked at: a process that only reads rules (the listener) would carry its 44 MiB for nothing.
+    """
+    import SimpleITK
+
+    return SimpleITK
+
+
 def _image(mask: Mask) -> SimpleITK.Image:
-    image: SimpleITK.Image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image: SimpleITK.Image = _sitk().GetImageFromArray(mask.astype(np.uint8))
     return image
 
 
 def _bool(image: SimpleITK.Image) -> Mask:
-    return np.asarray(sitk.GetArrayFromImage(image) > 0, np.bool_)
+    return np.asarray(_sitk().GetArrayFromImage(image) > 0, np.bool_)

@@ -74,6 +74,12 @@ print([name for name in {HEAVY_FOR_RULES!r} if name in sys.modules])
     assert done.stdout.strip() == "[]"
 
 
+def test_the_listeners_process_carries_no_library_that_looks_at_pixels() -> None:
+    code = "import sys, daemon.roles; print([name for name in ('torch', 'highdicom', 'SimpleITK') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
 def test_package_markers_hold_nothing_but_a_docstring() -> None:
     for room in ROOMS:
         for path in (REPOSITORY / room).rglob("__init__.py"):

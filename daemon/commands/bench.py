@@ -159,3 +159,34 @@ def _numbers(option: str, text: str) -> list[int]:
     if min(numbers) < 1:
         raise ConfigError(f"{option} {text}: expected numbers of at least 1")
     return numbers
+
+
+@app.command()
+def receiver(
+    associations: Annotated[list[int] | None, typer.Option(min=1, max=64, help="how many at once; may be repeated (1, 4 and 8)")] = None,
+    images: Annotated[int, typer.Option(min=8, help="CT slices of 0.5 MiB a run, over all associations")] = 400,
+    repetitions: Annotated[int, typer.Option(min=1, help="of which the medians count")] = 5,
+    memory: Annotated[bool, typer.Option(help="also measure memory at 64 associations and with large objects")] = True,
+    fairness: Annotated[bool, typer.Option(help="also measure a peer's rate beside hung and hostile ones")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Send CT slices to this receiver, and to DCMTK's, Orthanc's and pynetdicom's, side by side."""
+    from daemon.benchmarks.fairness import measure_fairness
+    from daemon.benchmarks.receiver import measure_memory, measure_throughput, table
+    from daemon.benchmarks.receivers import KINDS
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    rates = measure_throughput(associations or [1, 4, 8], images, repetitions, list(KINDS), say)
+    sizes = measure_memory(64, (64, 512)) if memory else {}
+    beside = measure_fairness(images, repetitions, say) if fairness else {}
+    if as_json:
+        typer.echo(json.dumps({"throughput": [dataclasses.asdict(rate) for rate in rates], "pss_mib": sizes, "fairness": dict(beside)}))
+        return
+    for line in table(rates):
+        typer.echo(line)
+    for what, mib in sizes.items():
+        typer.echo(f"memory (PSS), {what}: {mib:.0f} MiB")
+    for what, share in beside.items():
+        typer.echo(f"rate of one peer beside {what}: {share:.2f} of its rate alone")

@@ -8,6 +8,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -19,10 +20,11 @@ from daemon.commands.common import find_config, load_settings
 from daemon.config import Config
 from daemon.destination_probe import ask
 from daemon.errors import FORESEEN, ConfigError, Fault, classify
-from daemon.roles import checked_rules
+from daemon.roles import checked_rules, tls_settings
 from daemon.store import open_store
 from daemon.version import version
 from daemon.weights import WeightsEntry, book_of, verify
+from dicom_io.tls import server_context, valid_until
 
 ROOMS = ("daemon", "dicom_io", "model", "rules")
 
@@ -67,6 +69,8 @@ def _questions(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "folders", lambda: _folders(settings)
     yield "store", lambda: _store(settings)
     yield "port", lambda: _port(settings)
+    if settings.listener.tls:
+        yield "TLS certificate", lambda: certificate(settings, system_clock())
     for name in settings.destinations:
         yield f"destination {name}", partial(_destination, settings, name)
 
@@ -131,6 +135,24 @@ def _port(settings: Config) -> str:
     peers = ", ".join(peer.ae_title for peer in settings.listener.peers)
     admitted = f"admits {peers}" if peers else "admits nobody yet: name your scanners under `listener.peers`"
     return f"{place} {'answers (the service runs?)' if busy else 'is free'}; {admitted}"
+
+
+def certificate(settings: Config, now: datetime) -> str:
+    """Say until when the listener's certificate is valid; raises ConfigError where that ends soon, or the files cannot be used."""
+    tls = tls_settings(settings)
+    if tls is None or settings.listener.tls is None:
+        return "none: everything that is sent can be read on the network"
+    server_context(tls)
+    end = valid_until(tls.certificate)
+    days = (end - now).days
+    if days < settings.listener.tls.warn_days:
+        when = f"expires in {days} days" if end > now else "has expired"
+        raise ConfigError(
+            f"{tls.certificate}: {when} (on {end:%Y-%m-%d}); put a renewed certificate in its place, which the service takes up by itself"
+        )
+    return f"valid until {end:%Y-%m-%d} ({days} days), TLS 1.2 or above, " + (
+        "peers must prove themselves" if tls.requires_peer_certificate else "peers need not prove themselves"
+    )
 
 
 def _destination(settings: Config, name: str) -> str:

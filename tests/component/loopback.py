@@ -20,6 +20,8 @@ from pynetdicom.presentation import PresentationContext
 from dicom_io.listener import (
     AssociationEvent,
     AssociationEventKind,
+    InMemory,
+    Intake,
     Listener,
     ListenerSettings,
     Peer,
@@ -27,11 +29,16 @@ from dicom_io.listener import (
     Store,
     StoreOutcome,
 )
+from dicom_io.pynetdicom_settings import RequestorEntity
+from dicom_io.reference_listener import ReferenceListener
 
 OUR_AE_TITLE = "MEDSAM2D"
 SCANNER_AE_TITLE = "SCANNER"
 SECONDS = 30.0
 """A limit for what comes in milliseconds, so that a fault fails a test rather than hang it."""
+
+
+Kind = type[Listener] | type[ReferenceListener]
 
 
 class Sink:
@@ -72,9 +79,11 @@ def settings(**changes: object) -> ListenerSettings:
 
 
 @contextlib.contextmanager
-def listening(store: Store, observe: Callable[[AssociationEvent], None] | None = None, **changes: object) -> Iterator[int]:
+def listening(
+    store: Store | Intake, observe: Callable[[AssociationEvent], None] | None = None, *, kind: Kind = Listener, **changes: object
+) -> Iterator[int]:
     """Run a listener for the length of the block, and give its port."""
-    listener = Listener(settings(**changes), store, observe or Witness())
+    listener = kind(settings(**changes), InMemory(store) if callable(store) else store, observe or Witness())
     port = listener.start()
     try:
         yield port
@@ -98,7 +107,7 @@ def request_association(
     port: int, contexts: list[PresentationContext], *, calling: str = SCANNER_AE_TITLE, called: str = OUR_AE_TITLE
 ) -> Association:
     """Ask our listener for an association, whatever comes of it."""
-    entity = AE(ae_title=calling)
+    entity = RequestorEntity(ae_title=calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = SECONDS
     return entity.associate("127.0.0.1", port, contexts=contexts, ae_title=called)
 

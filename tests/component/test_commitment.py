@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context, build_role, evt
 
-from daemon.commitment_reports import ReportKeeper
+from daemon.commitment_reports import ReportKeeper, answer_message
 from daemon.delivery import Desk, deliver_due
 from daemon.destination_settings import DicomDestination
 from daemon.dicom_route import DicomRoute
@@ -21,7 +22,7 @@ from daemon.job_states import JobState
 from daemon.route import Confirmation
 from dicom_io.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, CommitmentReport, read_report
 from dicom_io.errors import NotDicom
-from dicom_io.listener import Listener, ListenerSettings, Peer, StoreOutcome
+from dicom_io.listener import InMemory, Listener, ListenerSettings, Peer, StoreOutcome
 from dicom_io.peer import Destination
 from dicom_io.proof import STUDY_ROOT_FIND
 from tests.component.delivery_site import SEG, FakeDestination, Heard, finished, item, states
@@ -121,7 +122,8 @@ def deliver(site: Site, way: DicomRoute, heard: Heard) -> None:
 def our_listener(site: Site, heard: Heard) -> Iterator[int]:
     settings = ListenerSettings(port=0, ae_titles=("MEDSAM2D",), peers=(Peer(ae_title="ARCHIVE"),))
     keeper = ReportKeeper(store=site.store, observer=heard)
-    listener = Listener(settings, lambda _received: StoreOutcome.CANNOT_UNDERSTAND, lambda _event: None, keeper)
+    intake = InMemory(lambda _received: StoreOutcome.CANNOT_UNDERSTAND)
+    listener = Listener(settings, intake, lambda _event: None, commitment=partial(answer_message, keep=keeper))
     port = listener.start()
     try:
         yield port

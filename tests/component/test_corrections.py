@@ -41,7 +41,7 @@ class Hospital:
         self.site = Site(folder, self.answer, self.images)
         self.site.worker.shelf = MaskShelf(folder / "masks")
         self.store = self.site.store
-        self.receiver = Receiver(Spool(folder / "spool", 0, self.site.clock), self.store.record_instance)
+        self.receiver = Receiver(Spool(folder / "spool", 0, self.site.clock), self.store.record_instances)
 
     def answer(self, frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
         self.inferences += 1

@@ -57,8 +57,8 @@ def test_what_storescu_sends_lies_in_the_spool_byte_for_byte(
     converted = run_tool("dcmconv", encoding, shared_folder / "data" / FOLDER / name, source)
     assert converted.returncode == 0, converted.stderr
     spool = Spool(tmp_path / "spool", 0, lambda: datetime.now(UTC))
-    receiver = Receiver(spool, lambda _instance: Recording.NEW)
-    with listening(receiver.receive) as port:
+    receiver = Receiver(spool, lambda instances: [Recording.NEW] * len(instances))
+    with listening(receiver) as port:
         sent = storescu(port, proposal, source)
     assert sent.returncode == 0, sent.stderr
     (kept,) = spool.instances()
@@ -79,7 +79,7 @@ def test_a_real_jpeg_2000_series_keeps_every_compressed_frame(shared_folder: Pat
         instance.save_as(tmp_path / path.name)
         sources.append(tmp_path / path.name)
     spool = Spool(tmp_path / "spool", 0, lambda: datetime.now(UTC))
-    with listening(Receiver(spool, lambda _instance: Recording.NEW).receive) as port:
+    with listening(Receiver(spool, lambda instances: [Recording.NEW] * len(instances))) as port:
         sent = storescu(port, "-xv", *sources)
     assert sent.returncode == 0, sent.stderr
     frames = {str(dcmread(path).SOPInstanceUID): dcmread(path).PixelData for path in sources}

@@ -39,7 +39,7 @@ def bench_of(tmp_path: Path, receive: Callable[[ReceivedInstance], StoreOutcome]
     (tmp_path / "site").mkdir()
     site = new_site(tmp_path / "site")
     spool = Spool(tmp_path / "spool", 0, FakeClock())
-    receiver = Receiver(spool, site.store.record_instance)
+    receiver = Receiver(spool, site.store.record_instances)
     folder = tmp_path / "inbox"
     folder.mkdir()
     seconds = [0.0]

@@ -98,7 +98,7 @@ class Site:
         self.audit_folder = folder / "audit"
         (folder / "rules.yaml").write_text(rules)
         spool = Spool(folder / "spool", 0, self.clock)
-        receiver = Receiver(spool, self.store.record_instance)
+        receiver = Receiver(spool, self.store.record_instances)
         for path in sorted(images.iterdir()):
             assert receiver.receive(received(path)) is StoreOutcome.SUCCESS
         self.clock.pass_seconds(60)
