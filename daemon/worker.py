@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from daemon.annotated_studies import queue_again
+from daemon.annotations import is_annotation_object, may_want_annotations, read_study
 from daemon.audit import Audit
 from daemon.config import Config
 from daemon.errors import Fault, Transient, classify
@@ -120,13 +122,19 @@ class Worker:
         LOG.info("job %s: %d volume(s), %d left out, after %.1f s", job.id, results, len(reasons), sum(stages.seconds.values()))
 
     def _segment(self, job: Job, predecessors: Sequence[Predecessor], stages: Stages) -> Iterator[Skipped | Refused | Segmented]:
+        series = read_series(self.store.instance_paths(job))
+        if all(is_annotation_object(header) for header in series.headers):
+            queue_again(job, self.store, self.ruleset, self.audit)
+            yield Skipped(reasons=(f"{len(series.headers)} annotation objects: an input of the series whose rule asks for them",))
+            return
         request = SeriesRequest(
-            series=read_series(self.store.instance_paths(job)),
+            series=series,
             calling_ae_title=job.calling_ae_title,
             called_ae_title=job.called_ae_title,
             created=job.created_at,
             partial_reason=job.partial_reason,
             predecessors=tuple(predecessor_object(earlier) for earlier in predecessors),
+            study=read_study(self.store.study_paths(job)) if may_want_annotations(self.ruleset) else (),
         )
         with StepLimit(seconds=self.settings.worker.step_timeout_seconds) as limit:
             tools = Tools(

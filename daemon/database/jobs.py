@@ -92,6 +92,7 @@ class JobBook(Book):
         fresh = {"failures": 0, "postponements": 0, "run_at": now, "error_code": None, "error_message": None}
         with self.database.writing() as connection:
             _expect_inputs(connection, job_id)
+            cancel_rows(connection, job_id, now)  # the next attempt says anew what the last one came to
             return _ask(connection, job_id, JobEvent.RELEASE, updated_at=now, **fresh)
 
     def cancel(self, job_id: int) -> Job:

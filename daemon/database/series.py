@@ -55,6 +55,20 @@ class SeriesBook(Book):
         with self.database.reading() as connection:
             return tuple(Path(path) for path in connection.scalars(query))
 
+    def study_paths(self, job: Job) -> tuple[Path, ...]:
+        """Return the files of a study's other series, of the instances that stand there now, in the order of their arrival."""
+        others = (INSTANCE.c.study_instance_uid == job.study_instance_uid) & (INSTANCE.c.series_instance_uid != job.series_instance_uid)
+        query = select(INSTANCE.c.path).where(others, standing(), INSTANCE.c.removed_at.is_(None)).order_by(INSTANCE.c.id)
+        with self.database.reading() as connection:
+            return tuple(Path(path) for path in connection.scalars(query))
+
+    def skipped_of_study(self, job: Job) -> tuple[Job, ...]:
+        """Return the jobs over a study's other series that a worker skipped and that stand, the oldest first."""
+        others = (JOB.c.study_instance_uid == job.study_instance_uid) & (JOB.c.series_instance_uid != job.series_instance_uid)
+        skipped = (JOB.c.state == JobState.SKIPPED.value) & (JOB.c.error_code == "skipped") & JOB.c.superseded_by.is_(None)
+        with self.database.reading() as connection:
+            return tuple(job_of(row) for row in connection.execute(select(JOB).where(others, skipped).order_by(JOB.c.id)))
+
     def series_of_study(self, study_instance_uid: str) -> int:
         """Return how many series of a study have come."""
         with self.database.reading() as connection:

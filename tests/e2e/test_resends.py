@@ -40,12 +40,12 @@ def test_resends_and_corrections_of_a_delivered_study(tmp_path: Path) -> None:
     slices = len(list(study.iterdir()))
     with storescp(site), serving(site) as service:
         assert storescu(site, study).returncode == 0
-        wait_until(lambda: len(site.results()) == 1, "the first result")
-        (first,) = site.results()
+        wait_until(lambda: len(site.results()) == 2, "the first result and its report")
+        (first,) = site.segmentations()
 
         assert storescu(site, study).returncode == 0
         assert storescu(site, edited(study, tmp_path / "merged", pixels=False)).returncode == 0
-        wait_until(lambda: len(site.results()) == 2, "the result for the right patient")
+        wait_until(lambda: len(site.results()) == 4, "the result and report for the right patient")
 
         assert storescu(site, edited(study, tmp_path / "other", pixels=True)).returncode == 0
         wait_until(lambda: "came again from STORESCU as another image" in service.log.read_text(), "the alert")
@@ -53,7 +53,7 @@ def test_resends_and_corrections_of_a_delivered_study(tmp_path: Path) -> None:
         trail = run([*MEDSAM2D, "audit", "show", "--config", str(site.config)]).stdout.splitlines()
         quarantined = json.loads(run([*MEDSAM2D, "quarantine", "list", "--json", "--config", str(site.config)]).stdout)
 
-    (second,) = [path for path in site.results() if path != first]
+    (second,) = [path for path in site.segmentations() if path != first]
     wrong, right = pydicom.dcmread(first), pydicom.dcmread(second)
     assert (right.PatientID, str(right.PatientName)) == ("MERGED-1", "Right^Person")
     assert right.SOPInstanceUID != wrong.SOPInstanceUID
