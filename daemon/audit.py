@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from daemon.audit_chain import AuditChain, AuditRecord, Json
 from daemon.clock import Clock, system_clock
-from daemon.store import Delivery, Job, OutboxState
+from daemon.store import Conflict, ConflictVerdict, Delivery, Job, OutboxState, WaitingSeries
 from daemon.version import version
 
 if TYPE_CHECKING:  # these bring torch and highdicom, which the listener never needs
@@ -67,7 +67,21 @@ class Audit:
 
     def job_queued(self, job: Job, instances: int) -> AuditRecord:
         """A series is complete."""
-        return self._append("job-queued", **_of_job(job), instances=instances)
+        return self._append("job-queued", **_of_job(job), instances=instances, partial_reason=job.partial_reason)
+
+    def series_held(self, series: WaitingSeries, reason: str) -> AuditRecord:
+        """Something of a series is missing; it waits for the rest."""
+        return self._append("series-held", **_of_series(series), reason=reason)
+
+    def conflict_examined(self, conflict: Conflict, verdict: ConflictVerdict) -> AuditRecord:
+        """It was found out, or a person said, what other bytes under a taken SOP Instance UID are."""
+        user = {"user": _user()} if verdict is ConflictVerdict.RELEASED else {}
+        uids = {"sop_instance_uid": conflict.sop_instance_uid, "study_instance_uid": conflict.study_instance_uid}
+        return self._append("instance-conflict-examined", **uids, instance=conflict.id, verdict=verdict.value, **user)
+
+    def results_superseded(self, job: Job, sop_instance_uids: Sequence[str]) -> AuditRecord:
+        """A job over more, or corrected, instances takes the place of earlier results; what it makes of them follows."""
+        return self._append("results-superseded", **_of_job(job), superseded_sop_instance_uids=list(sop_instance_uids))
 
     def job_skipped(self, job: Job, reasons: Sequence[str], written: Sequence[WrittenObject] = ()) -> AuditRecord:
         """No rule matched, or there is no segmentation; `written` are the reports that say so."""
@@ -89,9 +103,21 @@ class Audit:
         """A person wants it tried again."""
         return self._append("job-released", **_of_job(job), user=_user())
 
+    def job_queued_again(self, job: Job, annotation_series_uid: str) -> AuditRecord:
+        """Annotations of its study came, which its rule asks for."""
+        return self._append("job-queued-again", **_of_job(job), annotation_series_uid=annotation_series_uid)
+
     def job_cancelled(self, job: Job) -> AuditRecord:
         """A person gave it up."""
         return self._append("job-cancelled", **_of_job(job), user=_user())
+
+    def quarantine_exported(self, name: str, study_instance_uid: str) -> AuditRecord:
+        """A person copied what was put aside out of the spool."""
+        return self._append("quarantine-exported", name=name, study_instance_uid=study_instance_uid, user=_user())
+
+    def drain(self, *, begins: bool) -> AuditRecord:
+        """A person lets no further job begin, or lets them begin again."""
+        return self._append("drain-begun" if begins else "drain-ended", user=_user())
 
     def segmentation_created(
         self,
@@ -182,6 +208,15 @@ def _of_job(job: Job) -> dict[str, Json]:
         "series_instance_uid": job.series_instance_uid,
         "calling_ae_title": job.calling_ae_title,
         "called_ae_title": job.called_ae_title,
+    }
+
+
+def _of_series(series: WaitingSeries) -> dict[str, Json]:
+    return {
+        "study_instance_uid": series.study_instance_uid,
+        "series_instance_uid": series.series_instance_uid,
+        "calling_ae_title": series.calling_ae_title,
+        "called_ae_title": series.called_ae_title,
     }
 
 

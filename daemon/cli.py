@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from daemon.commands import atlas, audit, bench, deliveries, destinations, jobs, rules, serve, weights
+from daemon.commands import atlas, audit, bench, deliveries, destinations, jobs, quarantine, rules, serve, weights
 from daemon.commands.check import check_installation
 from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar
+from daemon.commands.ledger import show_ledger
 from daemon.commands.status import show_status
 from daemon.errors import FORESEEN, ConfigError, Fault, classify
 from daemon.version import version as software_version
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(weights.app, name="weights")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")
 app.add_typer(bench.app, name="bench")
 app.add_typer(rules.app, name="rules")
@@ -247,6 +249,42 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show jobs by state, the outbox, the ledger and the last errors."""
     show_status(load_settings(config), as_json=as_json)
+
+
+@app.command()
+def ledger(
+    by_day: Annotated[bool, typer.Option("--by-day", help="a line a day and source")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Account for every acknowledged instance; exit code 1 if one is unexplained."""
+    raise typer.Exit(show_ledger(load_settings(config), by_day=by_day, as_json=as_json))
+
+
+@app.command()
+def drain(
+    off: Annotated[bool, typer.Option("--off", help="let jobs begin again")] = False,
+    wait_seconds: Annotated[float, typer.Option(help="wait so long for the running jobs")] = 600.0,
+    config: ConfigOption = None,
+) -> None:
+    """Let the running jobs end and begin no other; reception and delivery go on."""
+    from daemon.commands import drain as command
+
+    settings = load_settings(config)
+    raise typer.Exit(command.end_drain(settings) if off else command.drain(settings, wait_seconds))
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="made for this user alone; it will hold patient data")],
+    database_only: Annotated[bool, typer.Option("--database-only", help="without the instances and results that still wait")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Copy the store, the audit trail and everything that is not delivered yet, while the service runs."""
+    from daemon.commands.backup import back_up
+
+    made = back_up(load_settings(config), folder.resolve(), database_only=database_only)
+    typer.echo(f"{made.folder}: {made.files} files, {made.bytes / 2**20:.1f} MiB")
 
 
 @app.command()

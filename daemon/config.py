@@ -24,6 +24,7 @@ SHIPPED_WEIGHTS = "starter"
 """The weights that ship with the software; known without being configured."""
 
 Seconds = Annotated[Number, Field(gt=0, le=86_400)]
+Days = Annotated[Number, Field(ge=0, le=36_500)]
 
 
 class Peer(Section):
@@ -94,6 +95,8 @@ class FolderSettings(Section):
     """Instances as they arrived; absent: state/spool."""
     results: FilePath = Field(default_factory=lambda data: data["state"] / "results")
     """SEG objects on their way out; absent: state/results."""
+    masks: FilePath = Field(default_factory=lambda data: data["state"] / "masks")
+    """Masks as the model made them, so that a crash or a corrected header costs no inference; absent: state/masks."""
     audit: FilePath = Field(default_factory=lambda data: data["state"] / "audit")
     """Audit records, a file a day; absent: state/audit."""
     weights: FilePath = Field(default_factory=lambda data: data["state"] / "weights")
@@ -118,11 +121,41 @@ class StoreSettings(Section):
     """SQLAlchemy URL; absent: SQLite, in state/medsam2d.sqlite."""
 
 
+class Source(Section):
+    """Where a sender's series can be counted (C-FIND, Study Root)."""
+
+    host: Host
+    port: Annotated[Port, Field(ge=1)]
+    ae_title: AeTitle
+    """The AE title that answers the query."""
+    calling_ae_title: AeTitle | None = None
+    """What we call ourselves there; absent: `ae_title` of this configuration."""
+    timeout_seconds: Seconds = 10.0
+
+
 class ArrivalSettings(Section):
-    """When a series counts as complete."""
+    """When a series, or a study, counts as complete."""
 
     quiet_seconds: Seconds = 30.0
-    """No instance for so long."""
+    """No instance for so long, and no association of its sender open."""
+    incomplete_seconds: Annotated[Number, Field(gt=0, le=7 * 86_400)] = 1800.0
+    """A series of which something is missing is held for so long after its last instance."""
+    incomplete: Literal["run", "hold", "discard"] = "run"
+    """What follows then. run: its results say that they are partial. hold: it waits on, for ever. discard: no result."""
+    sources: dict[AeTitle, Source] = Field(default_factory=dict)
+    """By calling AE title: who is asked how many instances a series has."""
+
+
+class RetentionSettings(Section):
+    """How long files are kept; rows of the store are kept for ever."""
+
+    inputs_days: Days = 14.0
+    """Instances whose every result is delivered, and kept masks."""
+    results_days: Days = 30.0
+    """Results that every destination has confirmed."""
+    free_mib: Annotated[Integer, Field(ge=0)] = 4096
+    """Below so much free space delivered instances go before their time, the oldest first."""
+    check_seconds: Seconds = 300.0
 
 
 class RulesSettings(Section):
@@ -252,7 +285,8 @@ class Config(Section):
     spool: SpoolSettings = SpoolSettings()
     store: StoreSettings = StoreSettings()
     inbox: InboxSettings = InboxSettings()
-    arrivals: ArrivalSettings = ArrivalSettings()
+    arrivals: ArrivalSettings = Field(default_factory=ArrivalSettings)
+    retention: RetentionSettings = RetentionSettings()
     rules: RulesSettings = RulesSettings()
     weights: dict[Name, WeightsSetting] = Field(default_factory=dict)
     """Weights by name, besides the shipped and the installed ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.mask_shelf import KeptMasks, inference_key
 from daemon.tools import Tools
 from daemon.windowing import percentile_bounds, to_frames
 from dicom_io.volume import Volume
@@ -17,6 +19,8 @@ from model.result import ObjectResult, SegmentationResult
 from rules.cleanup import clean
 from rules.prompts.generate import GeneratedPrompts, PromptedObject
 from rules.rule import Target
+
+LOG = logging.getLogger("medsam2d.inference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,21 @@ class SegmentedObjects:
 
 
 def segment_objects(volume: Volume, prompted: GeneratedPrompts, tools: Tools) -> SegmentedObjects:
+    """Return the masks of every prompted object: those on the shelf, where the same question was answered before."""
+    if tools.shelf is None or tools.options.keep_logits:
+        return _with_prompts(prompted, _infer(volume, prompted, tools))
+    weights = [tools.models.sha256(item.target.weights) for item in prompted.objects]
+    key = inference_key(volume, prompted.objects, weights, tools.options)
+    kept = tools.shelf.find(key)
+    if kept is None:
+        kept = _infer(volume, prompted, tools)
+        tools.shelf.keep(key, kept)
+    else:
+        LOG.info("the masks of this content were kept: no inference")
+    return _with_prompts(prompted, kept)
+
+
+def _infer(volume: Volume, prompted: GeneratedPrompts, tools: Tools) -> KeptMasks:
     """Propagate every prompted object; objects that share weights, window and stop rule share one pass over the slices."""
     found: dict[int, ObjectResult] = {}
     weights: dict[str, str] = {}
@@ -69,12 +88,22 @@ def segment_objects(volume: Volume, prompted: GeneratedPrompts, tools: Tools) ->
         for name, values in run.items():
             values.add(getattr(result, name))
         found |= _by_object(result)
-    return SegmentedObjects(
-        prompted=prompted.objects,
-        results=tuple(_cleaned(found[item.object_id], item.target) for item in prompted.objects),
+    return KeptMasks(
+        objects=tuple(_cleaned(found[item.object_id], item.target) for item in prompted.objects),
         weights=tuple(sorted(weights.items())),
         # Targets of one job may end up on different devices, when one of them does not fit the first.
         **{name: "; ".join(sorted(values)) for name, values in run.items()},
+    )
+
+
+def _with_prompts(prompted: GeneratedPrompts, masks: KeptMasks) -> SegmentedObjects:
+    return SegmentedObjects(
+        prompted=prompted.objects,
+        results=masks.objects,
+        weights=masks.weights,
+        device=masks.device,
+        precision=masks.precision,
+        batch=masks.batch,
     )
 
 

@@ -18,6 +18,7 @@ class JobState(enum.StrEnum):
     REFUSED = "REFUSED"
     QUARANTINED = "QUARANTINED"
     CANCELLED = "CANCELLED"
+    SUPERSEDED = "SUPERSEDED"
 
 
 class JobEvent(enum.StrEnum):
@@ -45,6 +46,8 @@ class JobEvent(enum.StrEnum):
     """A person asks for it to be tried again."""
     CANCEL = "cancel"
     """A person gives it up."""
+    SUPERSEDE = "supersede"
+    """A later job has more, or corrected, instances; what this one has not delivered yet never leaves."""
 
 
 class IllegalMove(Exception):
@@ -59,6 +62,7 @@ MOVES = MappingProxyType(
     {
         (JobState.QUEUED, JobEvent.CLAIM): JobState.RUNNING,
         (JobState.QUEUED, JobEvent.CANCEL): JobState.CANCELLED,
+        (JobState.QUEUED, JobEvent.SUPERSEDE): JobState.SUPERSEDED,
         (JobState.RUNNING, JobEvent.HAND_BACK): JobState.QUEUED,
         (JobState.RUNNING, JobEvent.FINISH): JobState.DELIVERING,
         (JobState.RUNNING, JobEvent.SKIP): JobState.SKIPPED,
@@ -67,8 +71,10 @@ MOVES = MappingProxyType(
         (JobState.RUNNING, JobEvent.FAIL): JobState.QUEUED,
         (JobState.RUNNING, JobEvent.EXHAUST): JobState.QUARANTINED,
         (JobState.RUNNING, JobEvent.CANCEL): JobState.CANCELLED,
+        (JobState.RUNNING, JobEvent.SUPERSEDE): JobState.SUPERSEDED,
         (JobState.DELIVERING, JobEvent.DELIVER): JobState.DELIVERED,
         (JobState.DELIVERING, JobEvent.CANCEL): JobState.CANCELLED,
+        (JobState.DELIVERING, JobEvent.SUPERSEDE): JobState.SUPERSEDED,
         (JobState.SKIPPED, JobEvent.RELEASE): JobState.QUEUED,
         (JobState.REFUSED, JobEvent.RELEASE): JobState.QUEUED,
         (JobState.QUARANTINED, JobEvent.RELEASE): JobState.QUEUED,

@@ -1,78 +1,130 @@
 """The ledger: every acknowledged instance is accounted for, in exactly one place.
 
-`received = in_results + skipped + refused + quarantined + cancelled + waiting`, where each number comes from its own records:
-the received from the book of instances, the rest from the jobs that hold them, the quarantine of conflicting contents, and
-the series that still wait. An instance that the jobs forgot, or hold twice, breaks the balance.
+`received = in_results + skipped + refused + quarantined + waiting`, where each number comes from its own records: the received
+from the book of instances, the rest from the jobs that hold them, the quarantine of conflicting contents, and the series that
+still wait. What is in none of these places is unexplained; there must be nothing.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
+from types import MappingProxyType
+from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Date, Row, and_, case, cast, exists, func, literal, select
+from sqlalchemy.sql.functions import coalesce
 
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, SERIES
-from daemon.database.series import SeriesState
 from daemon.job_states import JobState
+from daemon.series_states import OPEN_SERIES
 from daemon.store import Store
 
-PLACE_OF = {
-    JobState.QUEUED: "waiting",
-    JobState.RUNNING: "waiting",
-    JobState.DELIVERING: "waiting",
-    JobState.DELIVERED: "in_results",
-    JobState.SKIPPED: "skipped",
-    JobState.REFUSED: "refused",
-    JobState.QUARANTINED: "quarantined",
-    JobState.CANCELLED: "cancelled",
-}
+PLACE_OF: Mapping[JobState, str] = MappingProxyType(
+    {
+        JobState.QUEUED: "waiting",
+        JobState.RUNNING: "waiting",
+        JobState.DELIVERING: "waiting",
+        JobState.DELIVERED: "in_results",
+        JobState.SKIPPED: "skipped",
+        JobState.CANCELLED: "skipped",
+        JobState.REFUSED: "refused",
+        JobState.QUARANTINED: "quarantined",
+    }
+)
+"""Where the instances of a job are, by its state. Those of a superseded job are where their later job, or their series, is."""
+UNEXPLAINED = "unexplained"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
     """Numbers of instances (an instance is a SOP Instance UID with one content)."""
 
-    received: int
+    received: int = 0
     in_results: int = 0
     """Their results are confirmed by every destination."""
     skipped: int = 0
+    """No rule matched, there was nothing to deliver, or a person gave the job up."""
     refused: int = 0
     quarantined: int = 0
-    """Of a quarantined job, or other bytes under a SOP Instance UID that was taken."""
-    cancelled: int = 0
-    """Of a job that a person gave up."""
+    """Of a quarantined job, or another image under a SOP Instance UID that was taken."""
     waiting: int = 0
     """For more of their series, for a worker, in work, or for delivery."""
+    unexplained: int = 0
+    """Received, but nowhere else on record, or counted twice: never anything but 0."""
 
     @property
     def balanced(self) -> bool:
         """Whether every instance is accounted for."""
-        return self.received == self.in_results + self.skipped + self.refused + self.quarantined + self.cancelled + self.waiting
+        return self.unexplained == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerLine:
+    """The ledger of what one source sent on one day (UTC)."""
+
+    day: date
+    source: str
+    """Calling AE title."""
+    ledger: Ledger
 
 
 def ledger(store: Store) -> Ledger:
-    """Return the ledger of one moment. An instance in several jobs (a late arrival repeats its series) counts for the latest."""
-    with store.database.reading() as connection:
-        places = dict.fromkeys(PLACE_OF.values(), 0)
-        for state, count in _in_jobs(connection):
-            places[PLACE_OF[state]] += count
-        places["quarantined"] += connection.scalar(select(func.count()).where(INSTANCE.c.quarantined.is_(True))) or 0
-        places["waiting"] += _in_open_series(connection)
-        received = connection.scalar(select(func.count()).select_from(INSTANCE)) or 0
-    return Ledger(received=received, **places)
+    """Return the ledger of one moment. An instance in several jobs (a late arrival repeats its series) counts for the latest.
+
+    A corrected instance, and one that came again in another encoding, is where the one is that stands for it.
+    """
+    return _sum(_rows(store, by_day=False))
 
 
-def _in_jobs(connection: Connection) -> list[tuple[JobState, int]]:
-    by_instance = select(JOB_INSTANCE.c.instance_id, func.max(JOB_INSTANCE.c.job_id).label("job_id"))
-    latest = by_instance.group_by(JOB_INSTANCE.c.instance_id).subquery()
-    query = select(JOB.c.state, func.count()).join(latest, latest.c.job_id == JOB.c.id).group_by(JOB.c.state)
-    return [(JobState(row.state), row.count_1) for row in connection.execute(query)]
+def ledger_by_day(store: Store) -> tuple[LedgerLine, ...]:
+    """Return the ledger by day and source, the latest day first."""
+    lines: dict[tuple[date, str], list[Row[Any]]] = {}
+    for row in _rows(store, by_day=True):
+        lines.setdefault((row.day, row.source), []).append(row)
+    ordered = sorted(lines.items(), key=lambda item: (-item[0][0].toordinal(), item[0][1]))
+    return tuple(LedgerLine(day=day, source=source, ledger=_sum(rows)) for (day, source), rows in ordered)
 
 
-def _in_open_series(connection: Connection) -> int:
+def _sum(rows: Iterable[Row[Any]]) -> Ledger:
+    received, places = 0, Counter[str]()
+    for row in rows:
+        if row.place is None:
+            received += row.instances
+        else:
+            places[row.place] += row.instances
+    explained = sum(count for place, count in places.items() if place != UNEXPLAINED)
+    return Ledger(received=received, **{**places, UNEXPLAINED: abs(received - explained)})
+
+
+def _rows(store: Store, *, by_day: bool) -> list[Row[Any]]:
+    """Rows of (day, source, place, number of instances); the place of those received is None."""
+    with store.database.reading_one_state() as connection:
+        key = [_day(connection).label("day"), INSTANCE.c.calling_ae_title.label("source")] if by_day else []
+        received = select(*key, literal(None).label("place"), func.count().label("instances")).select_from(INSTANCE)
+        placed = _placed(key)
+        return [*connection.execute(received.group_by(*key)).all(), *connection.execute(placed).all()]
+
+
+def _day(connection: Connection) -> ColumnElement[date]:
+    if connection.dialect.name == "sqlite":  # which keeps moments as text
+        return func.date(INSTANCE.c.received_at, type_=Date)
+    return cast(INSTANCE.c.received_at, Date)
+
+
+def _placed(key: list[Any]) -> Any:
+    """Count the instances by place: through the one that stands for each, its latest job, and the state of its series."""
+    standing = INSTANCE.alias("standing")
+    latest = select(JOB_INSTANCE.c.instance_id, func.max(JOB_INSTANCE.c.job_id).label("job_id"))
+    latest_job = latest.group_by(JOB_INSTANCE.c.instance_id).subquery()
     of_series = and_(
-        SERIES.c.study_instance_uid == INSTANCE.c.study_instance_uid, SERIES.c.series_instance_uid == INSTANCE.c.series_instance_uid
+        SERIES.c.study_instance_uid == standing.c.study_instance_uid, SERIES.c.series_instance_uid == standing.c.series_instance_uid
     )
-    has_job = exists().where(JOB_INSTANCE.c.instance_id == INSTANCE.c.id)
-    waiting = exists().where(of_series, SERIES.c.state == SeriesState.WAITING.value)
-    return connection.scalar(select(func.count()).select_from(INSTANCE).where(INSTANCE.c.quarantined.is_(False), waiting, ~has_job)) or 0
+    is_open = exists().where(of_series, SERIES.c.state.in_([state.value for state in OPEN_SERIES]))
+    by_state = [(JOB.c.state == state.value, place) for state, place in PLACE_OF.items()]
+    place = case((standing.c.quarantined.is_(True), "quarantined"), *by_state, (is_open, "waiting"), else_=UNEXPLAINED).label("place")
+    joined = INSTANCE.join(standing, standing.c.id == coalesce(INSTANCE.c.superseded_by, INSTANCE.c.id))
+    joined = joined.outerjoin(latest_job, latest_job.c.instance_id == standing.c.id).outerjoin(JOB, JOB.c.id == latest_job.c.job_id)
+    return select(*key, place, func.count().label("instances")).select_from(joined).group_by(*key, place)

@@ -18,13 +18,13 @@ from pydicom.uid import RE_VALID_UID
 
 from daemon.config import ResultSettings
 from daemon.inference import SegmentedObjects
+from daemon.mask_shelf import canonical
 from daemon.request import SeriesRequest
 from daemon.version import ALGORITHM, MODEL_NAME, version
 from dicom_io.segmentation import ResultIdentity, SegmentDescription
 from dicom_io.segmentation_source import SourceHeaders
 from dicom_io.uids import MAXIMUM_UID_LENGTH, derive_uid
 from dicom_io.volume import Volume
-from model.prompt import MaskPrompt, Prompt
 from rules.match import Plan
 from rules.prompts.generate import PromptedObject
 
@@ -61,7 +61,8 @@ def trace(
         describe_segment(number, item, request.series.series_instance_uid, plan, settings)
         for number, item in enumerate(objects.prompted, start=1)
     )
-    said = (key, digest_of_masks(objects), digest_of_header(headers.first), request.created.isoformat(), version(), repr(segments))
+    header = digest_of_header(headers.first)
+    said = (key, digest_of_masks(objects), header, request.created.isoformat(), version(), repr(segments), *_said_of_arrival(request))
     return Provenance(
         job_key=key,
         rule_name=plan.rule.name,
@@ -94,6 +95,7 @@ def identify(
         **{f"weights {name}": f"sha256:{digest}" for name, digest in provenance.weights},
         "precision": provenance.precision,
         **{f"prompt {count}": uid for count, uid in enumerate(provenance.annotation_sop_instance_uids, start=1)},
+        **_arrival_parameters(request),
     }
     return ResultIdentity(
         series_instance_uid=derive_uid(root, "series", *entropy),
@@ -101,9 +103,9 @@ def identify(
         dimension_organization_uid=derive_uid(root, "dimensions", *entropy),
         series_number=settings.series_number + number,
         # The mark comes first: what is cut off at 64 characters (LO) is the end of the rule's name.
-        series_description=f"{settings.series_description}: {provenance.rule_name}"[:64],
+        series_description=f"{settings.series_description}{_partial_mark(request)}: {provenance.rule_name}"[:64],
         content_label=label,
-        content_description=AI_MARK,
+        content_description="; ".join((AI_MARK, *request.remarks))[:64],
         content_creator_name=settings.content_creator_name,
         manufacturer=settings.manufacturer,
         manufacturer_model_name=MODEL_NAME,
@@ -162,7 +164,7 @@ def job_key(volume: Volume, rule_hash: str, objects: SegmentedObjects) -> str:
     digest.update(json.dumps(objects.weights).encode())
     for item in objects.prompted:
         for prompt in item.prompts:
-            digest.update(_canonical(prompt))
+            digest.update(canonical(prompt))
         if item.origin is not None:
             origin = item.origin
             digest.update(json.dumps([origin.sop_instance_uid, origin.item, origin.tracking_id, origin.tracking_uid]).encode())
@@ -186,7 +188,16 @@ def digest_of_header(header: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _canonical(prompt: Prompt) -> bytes:
-    if isinstance(prompt, MaskPrompt):
-        return f"mask {prompt.object_id} {prompt.frame} {prompt.mask.shape}".encode() + np.packbits(prompt.mask).tobytes()
-    return repr(prompt).encode()
+def _said_of_arrival(request: SeriesRequest) -> tuple[str, ...]:
+    """What the objects say of their series' arrival; nothing for a whole series that replaces no earlier result."""
+    return tuple(f"{name}={value}" for name, value in _arrival_parameters(request).items())
+
+
+def _arrival_parameters(request: SeriesRequest) -> dict[str, str]:
+    partial = {"partial": request.partial_reason} if request.partial_reason else {}
+    replaced = {f"replaces {number}": earlier.sop_instance_uid for number, earlier in enumerate(request.predecessors, start=1)}
+    return {**partial, **replaced}
+
+
+def _partial_mark(request: SeriesRequest) -> str:
+    return " [PARTIAL]" if request.partial_reason else ""

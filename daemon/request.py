@@ -15,6 +15,16 @@ from rules.facts import Geometry, geometry_facts, header_facts
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredecessorObject:
+    """An earlier result, as a reference to it needs it (PS3.3 C.17.2, Predecessor Documents Sequence)."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SeriesRequest:
     """A complete series to segment."""
 
@@ -23,6 +33,10 @@ class SeriesRequest:
     called_ae_title: str
     created: datetime
     """Aware; the result's content date. The same job always carries the same moment, so that a rerun is byte-identical."""
+    partial_reason: str | None = None
+    """Why the series counts as complete although something is missing; said in every object made of it."""
+    predecessors: tuple[PredecessorObject, ...] = ()
+    """Earlier results over fewer, or since corrected, instances, which the new ones replace."""
     boxes: tuple[BoxPrompt, ...] = ()
     """Boxes that a person drew instead of the rule's prompt recipes; the n-th belongs to the n-th target."""
 
@@ -31,6 +45,12 @@ class SeriesRequest:
 
     earlier: tuple[InstanceHeader, ...] = ()
     """Instances of other studies of the same patient (`daemon.priors.same_patient`): segmentations, and the images behind them."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know of these results: that they are partial, and that they replace others."""
+        partial = () if self.partial_reason is None else ("PARTIAL",)
+        return (*partial, "REPLACES EARLIER") if self.predecessors else partial
 
     def attributes_of(self, part: SliceStack | Refused) -> dict[str, str | tuple[str, ...]]:
         """What rules are matched against: the attributes of a part's first instance, and the AE titles that brought it."""

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from daemon.arrivals import complete_quiet_series
+from daemon.arrivals import Arrivals
 from daemon.atlases import atlas_faults
 from daemon.atna import AuditSource
 from daemon.audit import Audit
@@ -20,18 +20,33 @@ from daemon.commitment_reports import ReportKeeper, answer_message
 from daemon.config import Config, check_references
 from daemon.delivery import Desk
 from daemon.delivery_loops import DeliveryLoops
+from daemon.evidence import gatherer
 from daemon.inbox import open_inbox
-from daemon.own_results import Arrivals
+from daemon.own_results import Arrivals as Recorder
 from daemon.receiver import Receiver
+from daemon.retention import Retention
 from daemon.routes import routes_of, tls_context
+from daemon.sender_watch import SenderWatch, each_of
 from daemon.spool import Spool
-from daemon.store import Backoff, JobState, Results, Store, StoreSettings, process_is_alive, this_process
+from daemon.store import (
+    Backoff,
+    JobState,
+    Results,
+    Store,
+    StoreSettings,
+    WaitingSeries,
+    WorkerIdentity,
+    process_is_alive,
+    this_process,
+)
 from daemon.study_limit import StudyLimit
 from daemon.syslog_tls import Repository
 from daemon.syslog_tls import send as send_syslog
 from daemon.weights import book_of
 from dicom_io.listener import DoorSettings, Listener, ListenerSettings, Peer, Right
 from dicom_io.other_services import Commitment
+from dicom_io.peer import Destination
+from dicom_io.query import count_instances
 from dicom_io.reference_listener import ReferenceListener
 from dicom_io.tls import TlsSettings
 from rules.errors import ConfigFaults
@@ -61,43 +76,97 @@ def listen(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     spool = spool_of(settings)
     spool.sweep()
     # A crash between a file and its row leaves a file that nobody was told was kept: it is taken in as if it had come now.
-    arrivals = Arrivals(store=book, uid_root=settings.result.uid_root, manufacturer=settings.result.manufacturer)
-    found = book.reconcile(spool.instances(book.known), arrivals.record)
+    recorder = Recorder(store=book, uid_root=settings.result.uid_root, manufacturer=settings.result.manufacturer)
+    found = book.reconcile(spool.instances(book.known), recorder.record)
     if found:
         LOG.warning("%d instances in the spool had no row; they are taken in", found)
+    identity = this_process("listener")
+    book.forget_dead_listeners(identity.host, identity.boot_id, process_is_alive)
     limit = StudyLimit(settings.spool.maximum_study_mib * 2**20, book.study_bytes)
-    receiver = Receiver(spool, arrivals.record_all, ReceiptAudit(audit), limit)
+    receiver = Receiver(spool, recorder.record_all, ReceiptAudit(audit), limit)
     reports = ReportKeeper(store=book, observer=DeliveryAudit(audit))
     listener_of = LISTENERS[settings.listener.data_path]
     listener = listener_of(
         listener_settings(settings),
         receiver,
-        AssociationAudit(audit),
+        each_of(AssociationAudit(audit), SenderWatch(book, identity)),
         has_space=spool.reserve.is_kept,
         commitment=_commitment(settings, reports),
     )
+    keeper = Housekeeping(settings, book, audit, life)
     port = listener.start()
     inbox = open_inbox(settings.inbox, settings.ae_title, receiver.receive, life.stop)
     try:
         life.ready(f"on {settings.listener.host}:{port} as {', '.join(settings.called_ae_titles)}")
-        repeat(life, WATCH_SECONDS, lambda: _queue_quiet_series(settings, book, audit))
+        repeat(life, WATCH_SECONDS, keeper.once)
     finally:
         if inbox is not None:
             inbox.stop()
         listener.stop()
 
 
-def _queue_quiet_series(settings: Config, book: Store, audit: Audit) -> bool:
-    jobs = complete_quiet_series(book, system_clock, settings.arrivals.quiet_seconds)
-    for job in jobs:
-        audit.job_queued(job, len(book.instance_paths(job)))
-        LOG.info("job %s: queued, its series is complete", job.id)
-    return bool(jobs)
+class Housekeeping:
+    """What the listener's process does beside receiving: it completes series, frees the jobs of dead workers, and removes old files."""
+
+    def __init__(self, settings: Config, book: Store, audit: Audit, life: Life) -> None:
+        self._settings, self._book, self._audit, self._life = settings, book, audit, life
+        self._ruleset = checked_rules(settings)
+        self._identity = this_process("listener")
+        self._retention = Retention(store=book, folders=settings.folders, settings=settings.retention, clock=system_clock)
+        self._arrivals = Arrivals(
+            store=book,
+            clock=system_clock,
+            settings=settings.arrivals,
+            evidence=gatherer(book, lambda: self._ruleset, self._count_at_source),
+            held=self._tell_held,
+        )
+
+    def once(self) -> bool:
+        """Look at everything once; return whether there was anything to do."""
+        if self._life.reload.is_set():
+            self._life.reload.clear()
+            self._ruleset = reloaded(self._settings, self._ruleset)
+        recover_jobs(self._settings, self._book, self._audit, self._identity)
+        jobs = self._arrivals.step()
+        for job in jobs:
+            self._audit.job_queued(job, len(self._book.instance_paths(job)))
+            LOG.info("job %s: %s, its series is %s", job.id, job.state.value.lower(), job.partial_reason or "complete")
+        removed = self._retention.sweep() if self._retention.due() else 0
+        return bool(jobs) or removed > 0
+
+    def _tell_held(self, series: WaitingSeries, reason: str) -> None:
+        self._audit.series_held(series, reason)
+        LOG.warning("series %s is held: %s", series.series_instance_uid, reason)
+
+    def _count_at_source(self, series: WaitingSeries) -> Callable[[WaitingSeries], int | None] | None:
+        own = self._settings.arrivals.sources.get(series.calling_ae_title)
+        if own is None:
+            return None
+        archive = Destination(
+            name=f"source {series.calling_ae_title}",
+            host=own.host,
+            port=own.port,
+            ae_title=own.ae_title,
+            calling_ae_title=own.calling_ae_title or self._settings.ae_title,
+            connection_timeout_seconds=own.timeout_seconds,
+            dimse_timeout_seconds=own.timeout_seconds,
+        )
+        return lambda asked: count_instances(archive, asked.study_instance_uid, asked.series_instance_uid)
+
+
+def recover_jobs(settings: Config, book: Store, audit: Audit, identity: WorkerIdentity) -> None:
+    """Free what dead processes had claimed, and tell of it."""
+    for job in book.recover(identity.host, identity.boot_id, process_is_alive, settings.worker.attempts):
+        LOG.warning("job %s: taken back from a worker that is gone, now %s", job.id, job.state.value)
+        if job.state is JobState.QUARANTINED:
+            audit.job_quarantined(job, job.error_code or "")
 
 
 def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     """Segment one job after the other with warm models; SIGHUP reads the rules anew between two jobs."""
-    from daemon.models import resident_models  # torch loads only in the worker's process
+    from daemon.corrections import examine_conflicts  # torch and the codecs load only in the worker's process
+    from daemon.mask_shelf import MaskShelf
+    from daemon.models import resident_models
     from daemon.worker import Worker
 
     identity = this_process("worker")
@@ -112,6 +181,7 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         identity=identity,
         alive=life.alive,
         stop=life.stop,
+        shelf=MaskShelf(settings.folders.masks),
     )
     models.warm_up()
     life.ready(f"on {models.device} with weights {models.default}, {len(worker.ruleset.rules)} rules")
@@ -120,11 +190,9 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         if life.reload.is_set():
             life.reload.clear()
             worker.ruleset = reloaded(settings, worker.ruleset)
-        for job in book.recover(identity.host, identity.boot_id, process_is_alive, settings.worker.attempts):
-            LOG.warning("job %s: taken back from a worker that is gone, now %s", job.id, job.state.value)
-            if job.state is JobState.QUARANTINED:
-                audit.job_quarantined(job, job.error_code or "")
-        return worker.work_once()
+        recover_jobs(settings, book, audit, identity)
+        examined = examine_conflicts(book, audit)  # here, since a worker decodes pixels anyway and a codec's fault ends no reception
+        return worker.work_once() or examined > 0
 
     repeat(life, WATCH_SECONDS, once)
 
@@ -135,7 +203,7 @@ def deliver(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     desk = Desk(store=book, clock=system_clock, observer=DeliveryAudit(audit), worker=sender, is_stopping=life.stop.is_set)
     loops = DeliveryLoops(routes=routes_of(settings), desk=desk, life=life, pause_seconds=WATCH_SECONDS)
     # What a dead delivery process had claimed would else wait for its claim to run out.
-    book.recover(sender.host, sender.boot_id, process_is_alive, settings.worker.attempts)
+    recover_jobs(settings, book, audit, sender)
     loops.start()
     forwarding = start_forwarding(settings, life)
     life.ready(f"to {', '.join(settings.destinations) or 'no destination'}")

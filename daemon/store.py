@@ -5,37 +5,57 @@ SQLite is the default: one file, no server. Each method is one transaction; when
 
 from __future__ import annotations
 
-from daemon.clock import Clock
+from daemon.clock import Clock, system_clock
 from daemon.database.backoff import Backoff
 from daemon.database.book import StoreSettings
 from daemon.database.claims import ClaimBook
 from daemon.database.commitments import CommitmentBook, Settled
+from daemon.database.corrections import Conflict, ConflictVerdict, CorrectionBook
 from daemon.database.engine import Database
-from daemon.database.errors import LeaseLost, StoreBusy, StoreFull, StoreTooNew, StoreUnavailable, UnknownJob
+from daemon.database.errors import (
+    InputsRemoved,
+    LeaseLost,
+    StoreBusy,
+    StoreFull,
+    StoreTooNew,
+    StoreUnavailable,
+    UnknownInstance,
+    UnknownJob,
+)
 from daemon.database.identity import WorkerIdentity, process_is_alive, this_process
 from daemon.database.instances import InstanceBook
 from daemon.database.job import Job, Priority
-from daemon.database.jobs import JobBook
+from daemon.database.jobs import JobBook, Predecessor
 from daemon.database.migrations import migrate
 from daemon.database.outbox import Delivery, OutboxBook, OutboxItem, OutboxState
 from daemon.database.own_results import OwnResultBook
-from daemon.database.series import SeriesBook, WaitingSeries
+from daemon.database.retention import RetentionBook
+from daemon.database.senders import SenderBook
+from daemon.database.series import SeriesBook, SeriesState, WaitingSeries
+from daemon.database.server_clock import ServerClock
+from daemon.database.switches import DRAIN, SwitchBook
 from daemon.job_states import IllegalMove, JobEvent, JobState
 from daemon.results import ResultConflict, Results
 
 __all__ = [
+    "DRAIN",
     "Backoff",
+    "Conflict",
+    "ConflictVerdict",
     "Delivery",
     "IllegalMove",
+    "InputsRemoved",
     "Job",
     "JobEvent",
     "JobState",
     "LeaseLost",
     "OutboxItem",
     "OutboxState",
+    "Predecessor",
     "Priority",
     "ResultConflict",
     "Results",
+    "SeriesState",
     "Settled",
     "Store",
     "StoreBusy",
@@ -43,6 +63,7 @@ __all__ = [
     "StoreSettings",
     "StoreTooNew",
     "StoreUnavailable",
+    "UnknownInstance",
     "UnknownJob",
     "WaitingSeries",
     "WorkerIdentity",
@@ -52,7 +73,19 @@ __all__ = [
 ]
 
 
-class Store(InstanceBook, SeriesBook, ClaimBook, JobBook, OutboxBook, CommitmentBook, OwnResultBook):
+class Store(
+    InstanceBook,
+    CorrectionBook,
+    SeriesBook,
+    ClaimBook,
+    JobBook,
+    OutboxBook,
+    CommitmentBook,
+    OwnResultBook,
+    SenderBook,
+    SwitchBook,
+    RetentionBook,
+):
     """All books of one database; the methods stand in `daemon/database/`, a file a book."""
 
     def __init__(self, url: str, clock: Clock, settings: StoreSettings | None = None) -> None:
@@ -63,8 +96,14 @@ class Store(InstanceBook, SeriesBook, ClaimBook, JobBook, OutboxBook, Commitment
             StoreBusy, StoreFull, StoreUnavailable: it cannot be used just now.
         """
         settings = settings or StoreSettings()
-        super().__init__(Database(url, busy_seconds=settings.busy_seconds), clock, settings)
-        migrate(self.database, clock)
+        database = Database(url, busy_seconds=settings.busy_seconds)
+        shared = database.is_server and clock is system_clock  # hosts whose clocks differ must agree on when a lease ends
+        super().__init__(database, ServerClock(database) if shared else clock, settings)
+        try:
+            migrate(self.database, self.clock)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close all connections; the store can be opened again."""

@@ -9,8 +9,9 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from daemon.database.outbox_rows import UNSETTLED_STATES
-from daemon.database.schema import JOB, OUTBOX, SERIES
+from daemon.database.schema import JOB, OUTBOX, SERIES, SWITCH
 from daemon.database.series import SeriesState
+from daemon.database.switches import DRAIN
 from daemon.job_states import OPEN, JobState
 from daemon.store import Store
 
@@ -33,6 +34,10 @@ class Summary:
     jobs: Mapping[str, int]
     """Number of jobs a state; states without jobs are absent."""
     series_waiting: int
+    series_held: Mapping[str, int]
+    """Number of held series a reason."""
+    drained_since: datetime | None
+    """Since when a person lets no job begin."""
     oldest_waiting: datetime | None
     """When the oldest job that has work ahead was queued."""
     outbox: Mapping[str, int]
@@ -47,10 +52,13 @@ def summary(store: Store, errors: int = 10) -> Summary:
     pending = OUTBOX.c.state.in_(UNSETTLED_STATES)
     by_state = select(JOB.c.state, func.count()).group_by(JOB.c.state).order_by(JOB.c.state)
     by_destination = select(OUTBOX.c.destination, func.count()).where(pending).group_by(OUTBOX.c.destination)
+    held = select(SERIES.c.reason, func.count()).where(SERIES.c.state == SeriesState.HELD.value).group_by(SERIES.c.reason)
     with store.database.reading() as connection:
         return Summary(
             jobs={row[0]: row[1] for row in connection.execute(by_state)},
             series_waiting=connection.scalar(select(func.count()).where(SERIES.c.state == SeriesState.WAITING.value)) or 0,
+            series_held={row[0] or "": row[1] for row in connection.execute(held.order_by(SERIES.c.reason))},
+            drained_since=connection.scalar(select(SWITCH.c.since).where(SWITCH.c.name == DRAIN)),
             oldest_waiting=connection.scalar(select(func.min(JOB.c.created_at)).where(JOB.c.state.in_(open_states))),
             outbox={row[0]: row[1] for row in connection.execute(by_destination.order_by(OUTBOX.c.destination))},
             last_errors=_last_errors(connection, errors),

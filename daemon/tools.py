@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from daemon.config import ResultSettings
+from daemon.mask_shelf import MaskShelf
 from model.options import PropagationOptions
 from model.segmenter import Segmenter
 from rules.rule import RuleSet
@@ -36,3 +37,5 @@ class Tools:
     """Called with (slices done, slices in all) while masks are propagated."""
     options: PropagationOptions
     """How masks are propagated where the rule does not say."""
+    shelf: MaskShelf | None = None
+    """Where masks are kept between inference and the objects written of them; None keeps none."""

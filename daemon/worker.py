@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from daemon.annotated_studies import queue_again
+from daemon.annotations import is_annotation_object, may_want_annotations, read_study
 from daemon.audit import Audit
 from daemon.config import Config
 from daemon.errors import Fault, Transient, classify
 from daemon.gate import GateFailure
+from daemon.mask_shelf import MaskShelf
 from daemon.pipeline import Segmented, segment_series
 from daemon.planning import Skipped
+from daemon.predecessors import predecessor_object
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
 from daemon.step_limit import StepLimit
-from daemon.store import Job, JobState, LeaseLost, OutboxItem, Results, Store, WorkerIdentity
+from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
 from daemon.written import ObjectKind, WrittenObject
 from dicom_io.series import read_series
@@ -54,6 +58,8 @@ class Worker:
     stop: threading.Event
     """Set when this process is to end: the running job gets `drain_seconds` to end before it is handed back."""
     drain_seconds: float = DRAIN_SECONDS
+    shelf: MaskShelf | None = None
+    """Where masks are kept, so that a crash after inference and a corrected header cost none."""
     _stop_seen: float | None = None
 
     def work_once(self) -> bool:
@@ -93,7 +99,12 @@ class Worker:
         reasons: list[str] = []
         reports: list[WrittenObject] = []
         results = 0
-        for outcome in self._segment(job, stages):
+        predecessors = self.store.predecessors(job)
+        superseded = [earlier.sop_instance_uid for earlier in predecessors]
+        for outcome in self._segment(job, predecessors, stages):
+            if superseded:  # said once there is something in their place, and before that is kept
+                self.audit.results_superseded(job, superseded)
+                superseded = []
             if isinstance(outcome, Segmented):
                 items += self._keep(job, outcome, stages)
                 results += 1
@@ -110,12 +121,20 @@ class Worker:
         self.store.finish_with_results(job, items)
         LOG.info("job %s: %d volume(s), %d left out, after %.1f s", job.id, results, len(reasons), sum(stages.seconds.values()))
 
-    def _segment(self, job: Job, stages: Stages) -> Iterator[Skipped | Refused | Segmented]:
+    def _segment(self, job: Job, predecessors: Sequence[Predecessor], stages: Stages) -> Iterator[Skipped | Refused | Segmented]:
+        series = read_series(self.store.instance_paths(job))
+        if all(is_annotation_object(header) for header in series.headers):
+            queue_again(job, self.store, self.ruleset, self.audit)
+            yield Skipped(reasons=(f"{len(series.headers)} annotation objects: an input of the series whose rule asks for them",))
+            return
         request = SeriesRequest(
-            series=read_series(self.store.instance_paths(job)),
+            series=series,
             calling_ae_title=job.calling_ae_title,
             called_ae_title=job.called_ae_title,
             created=job.created_at,
+            partial_reason=job.partial_reason,
+            predecessors=tuple(predecessor_object(earlier) for earlier in predecessors),
+            study=read_study(self.store.study_paths(job)) if may_want_annotations(self.ruleset) else (),
         )
         with StepLimit(seconds=self.settings.worker.step_timeout_seconds) as limit:
             tools = Tools(
@@ -125,6 +144,7 @@ class Worker:
                 stage=stages,
                 progress=limit.around(self._progress),
                 options=PropagationOptions(),
+                shelf=self.shelf,
             )
             yield from segment_series(request, tools)
 

@@ -27,7 +27,7 @@ from rules.prompts.box import BoxRecipe
 from rules.prompts.prior import PriorRecipe
 from rules.prompts.relative import RelativeRecipe
 from rules.prompts.threshold import ThresholdRecipe
-from rules.scalars import Flag, Number, Section, Text, integer
+from rules.scalars import Flag, Integer, Number, Section, Text, integer
 
 Label: TypeAlias = Annotated[str, Field(min_length=1, max_length=60)]
 """Segment Label is at most 64 characters (PS3.5, LO); a number is added where one target gives several objects."""
@@ -120,6 +120,15 @@ class Target(Section):
     """Recommended display colour as '#rrggbb'."""
 
 
+class Completeness(Section):
+    """What a series, or its study, must have before it is processed; less is held until `arrivals.incomplete_seconds`."""
+
+    instances: Annotated[Integer, Field(ge=1)] | None = None
+    """The series has at least so many instances."""
+    study_series: Annotated[Integer, Field(ge=1)] | None = None
+    """The series is processed only once its study is complete, with at least so many series; 1 waits for those that come."""
+
+
 class Rule(Section):
     """Series that meet `match` get `targets`; results go to `destinations`."""
 
@@ -133,6 +142,9 @@ class Rule(Section):
     """Names from the configuration's `destinations`; an empty list `[]` keeps results in the results folder."""
     weights: Text | None = None
     """Name of the weights for targets that name none."""
+    priority: Literal["stat", "urgent", "routine", "reprocess"] = "routine"
+    """stat goes before everything; routine jobs that waited for eight hours go before new urgent ones."""
+    completeness: Completeness = Completeness()
     gaps: Literal["refuse", "longest_run", "bridge"] = "refuse"
     """Where slices are missing. refuse: no result. longest_run: the longest run of evenly spaced slices. bridge: missing slices
     are interpolated for the model; results are written on the slices that were sent alone."""
@@ -195,7 +207,7 @@ class RuleSet:
         return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.enabled)
 
 
-NOT_HASHED = {"description", "enabled", "destinations", "outputs"}
+NOT_HASHED = {"description", "enabled", "destinations", "outputs", "priority", "completeness"}
 """What changes neither masks nor which series get them: editing these recomputes nothing."""
 
 

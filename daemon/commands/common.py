@@ -12,8 +12,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from daemon.clock import system_clock
 from daemon.config import Config, RulesSettings, load_config
 from daemon.errors import ConfigError
+from daemon.store import Store, open_store
 
 ConfigOption = Annotated[
     Path | None,
@@ -46,6 +48,18 @@ def load_settings(path: Path | None, *, missing_is_default: bool = False) -> Con
             return Config(rules=RulesSettings(paths=(LIBRARY,)))
         raise ConfigError(f"no configuration: looked for $MEDSAM2D_CONFIG, {' and '.join(map(str, SEARCH))}; give --config FILE")
     return load_config(found)
+
+
+@contextmanager
+def existing_store(settings: Config) -> Iterator[Store]:
+    """The store of a service that has run before. Raises `ConfigError` where none has been made yet."""
+    if settings.store.url is None and not settings.folders.state.exists():
+        raise ConfigError(f"{settings.folders.state}: no store there yet; start the service once, or correct `folders.state`")
+    store = open_store(settings.store_url, system_clock)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 @contextmanager

@@ -7,11 +7,9 @@ from dataclasses import asdict
 
 import typer
 
-from daemon.clock import system_clock
+from daemon.commands.common import existing_store
 from daemon.config import Config
-from daemon.errors import ConfigError
 from daemon.ledger import Ledger, ledger
-from daemon.store import open_store
 from daemon.summary import Summary, summary
 
 
@@ -23,13 +21,8 @@ def show_status(settings: Config, *, as_json: bool) -> None:
 
 def read_status(settings: Config) -> tuple[Summary, Ledger]:
     """Return the store's summary and ledger. Raises `ConfigError` where none has been made yet."""
-    if settings.store.url is None and not settings.folders.state.exists():
-        raise ConfigError(f"{settings.folders.state}: no store there yet; start the service once, or correct `folders.state`")
-    store = open_store(settings.store_url, system_clock)
-    try:
+    with existing_store(settings) as store:
         return summary(store), ledger(store)
-    finally:
-        store.close()
 
 
 def as_one_line(seen: Summary, accounts: Ledger) -> str:
@@ -39,6 +32,8 @@ def as_one_line(seen: Summary, accounts: Ledger) -> str:
         {
             "jobs": dict(seen.jobs),
             "series_waiting": seen.series_waiting,
+            "series_held": dict(seen.series_held),
+            "drained_since": seen.drained_since.isoformat() if seen.drained_since else None,
             "oldest_waiting": seen.oldest_waiting.isoformat() if seen.oldest_waiting else None,
             "outbox": dict(seen.outbox),
             "last_errors": errors,
@@ -51,7 +46,9 @@ def _text(seen: Summary, accounts: Ledger) -> str:
     jobs = ", ".join(f"{count} {state}" for state, count in seen.jobs.items()) or "none"
     outbox = ", ".join(f"{count} for {name}" for name, count in seen.outbox.items()) or "empty"
     lines = [
+        *([f"DRAINED since {seen.drained_since:%Y-%m-%d %H:%M:%S}Z: no job begins"] if seen.drained_since else []),
         f"series still arriving: {seen.series_waiting}",
+        *(f"series held: {count} ({reason})" for reason, count in seen.series_held.items()),
         f"jobs: {jobs}" + (f" (oldest open since {seen.oldest_waiting:%Y-%m-%d %H:%M:%S}Z)" if seen.oldest_waiting else ""),
         f"outbox: {outbox}",
         "instances: " + ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in asdict(accounts).items()),

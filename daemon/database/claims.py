@@ -11,13 +11,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, exists, select, update
 
 from daemon.database.book import Book
 from daemon.database.errors import LeaseLost
 from daemon.database.identity import WorkerIdentity
 from daemon.database.job import Job, job_of
-from daemon.database.schema import JOB, OUTBOX
+from daemon.database.schema import JOB, OUTBOX, SWITCH
+from daemon.database.switches import DRAIN
 from daemon.job_states import JobEvent, JobState, after
 
 FAILURES_LIMIT = 3
@@ -28,16 +29,20 @@ class ClaimBook(Book):
     """Hands out queued jobs, one worker each."""
 
     def claim_job(self, worker: WorkerIdentity) -> Job | None:
-        """Take the most urgent, then oldest job that is due; None if there is none. The lease needs `heartbeat`s."""
+        """Take the most urgent, then oldest job that is due (see `claim_order`); None if there is none, or while the store is drained.
+
+        The lease needs `heartbeat`s.
+        """
         now = self.clock()
-        due = select(JOB.c.id).where(JOB.c.state == JobState.QUEUED.value, JOB.c.run_at <= now)
+        drained = exists().where(SWITCH.c.name == DRAIN)
+        due = select(JOB.c.id).where(JOB.c.state == JobState.QUEUED.value, JOB.c.run_at <= now, ~drained)
         # SKIP LOCKED lets several PostgreSQL workers claim at once; SQLite leaves it out and has its write lock instead.
-        first = due.order_by(JOB.c.priority, JOB.c.created_at, JOB.c.id).limit(1)
+        first = due.order_by(JOB.c.claim_order, JOB.c.id).limit(1)
         with self.database.reading() as connection:  # an idle worker asks often: do not take the write lock for nothing
             if connection.scalar(first) is None:
                 return None
         with self.database.writing() as connection:
-            job_id = connection.scalar(first.with_for_update(skip_locked=True))
+            job_id = connection.scalar(first.with_for_update(skip_locked=True, of=JOB))
             if job_id is None:
                 return None
             claimed = {

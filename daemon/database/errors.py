@@ -37,6 +37,18 @@ class UnknownJob(Exception):
     code: ClassVar[str] = "unknown-job"
 
 
+class UnknownInstance(Exception):
+    """No quarantined instance has this id."""
+
+    code: ClassVar[str] = "unknown-instance"
+
+
+class InputsRemoved(Exception):
+    """Retention has removed the files that a job would read."""
+
+    code: ClassVar[str] = "inputs-removed"
+
+
 class LeaseLost(Exception):
     """What we had claimed is no longer ours: it was freed, cancelled or taken over. Stop, and write nothing."""
 

@@ -10,6 +10,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, func, insert, selec
 
 from daemon.database.book import Book
 from daemon.database.prepared import Prepared
+from daemon.database.retention import seen_again
 from daemon.database.schema import INSTANCE, SERIES
 from daemon.database.series import SeriesState
 from daemon.spool import Recording, SpooledInstance
@@ -43,6 +44,9 @@ class InstanceBook(Book):
             rows = [_row(instance, recording) for instance, recording in judged if recording is not Recording.DUPLICATE]
             if rows:
                 INSERT_INSTANCE.change(connection, *rows)
+            for instance, recording in judged:
+                if recording is Recording.DUPLICATE:
+                    seen_again(connection, instance.sop_instance_uid, instance.sha256)
             for instance, recording in _latest_of_each_series(judged):
                 _touch_series(connection, instance, recording)
         return tuple(recordings)
@@ -68,7 +72,9 @@ class InstanceBook(Book):
 
 
 HASHES_OF = Prepared(select(INSTANCE.c.sha256).where(INSTANCE.c.sop_instance_uid == bindparam("uid")))
-INSERT_INSTANCE = Prepared(insert(INSTANCE), columns=[column.name for column in INSTANCE.columns if column.name != "id"])
+RECORDED = [column.name for column in INSTANCE.columns if not column.nullable and column.name != "id"]
+"""What is known on arrival; the rest of a row is told later."""
+INSERT_INSTANCE = Prepared(insert(INSTANCE), columns=RECORDED)
 SERIES_ROW = (SERIES.c.study_instance_uid == bindparam("study")) & (SERIES.c.series_instance_uid == bindparam("series"))
 OPENED: dict[str, BindParameter[Any]] = {
     name: bindparam(f"new_{name}") for name in ("state", "last_arrival", "calling_ae_title", "called_ae_title")

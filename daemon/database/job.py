@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Row
@@ -13,12 +15,28 @@ from daemon.job_states import JobState
 
 
 class Priority(enum.IntEnum):
-    """Smaller goes first; within one priority the older job goes first."""
+    """How urgent a job is; within one priority the older goes first, and `PATIENCE` keeps the others from starving."""
 
     STAT = 0
     URGENT = 1
     ROUTINE = 5
     REPROCESS = 9
+
+
+PATIENCE: Mapping[Priority, timedelta] = MappingProxyType(
+    {
+        Priority.STAT: -timedelta(days=36500),  # before everything else, however long that has waited
+        Priority.URGENT: timedelta(0),
+        Priority.ROUTINE: timedelta(hours=8),
+        Priority.REPROCESS: timedelta(days=3),
+    }
+)
+"""How long a job of this priority lets later, more urgent ones pass: it is claimed as if it had come so much later."""
+
+
+def claim_order(created_at: datetime, priority: Priority) -> datetime:
+    """Return the moment that decides when a queued job is claimed: the earliest goes first."""
+    return created_at + PATIENCE[priority]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +62,10 @@ class Job:
     """The fencing token of the present claim: whoever writes must hold it."""
     calling_ae_title: str
     called_ae_title: str
+    partial_reason: str | None = None
+    """Why its series counted as complete although something is missing; None for a whole one."""
+    superseded_by: int | None = None
+    """The later job over more, or corrected, instances of it."""
 
 
 def job_of(row: Row[Any]) -> Job:
@@ -64,4 +86,6 @@ def job_of(row: Row[Any]) -> Job:
         token=row.owner,
         calling_ae_title=row.calling_ae_title,
         called_ae_title=row.called_ae_title,
+        partial_reason=row.partial_reason,
+        superseded_by=row.superseded_by,
     )

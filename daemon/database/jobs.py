@@ -6,6 +6,7 @@ Every end of an attempt is one transaction that asks for the claim's fencing tok
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,20 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from daemon.database.book import Book
 from daemon.database.claims import UNOWNED, change_owned
-from daemon.database.errors import UnknownJob
+from daemon.database.errors import InputsRemoved, UnknownJob
 from daemon.database.job import Job, job_of
 from daemon.database.outbox import OutboxItem, cancel_rows, put_rows, settle
-from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE
-from daemon.job_states import JobEvent, JobState, after
+from daemon.database.outbox_rows import KEPT_STATES
+from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, OUTBOX
+from daemon.job_states import OPEN, JobEvent, JobState, after
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predecessor:
+    """An earlier result that a new one replaces; its file may be gone."""
+
+    sop_instance_uid: str
+    path: Path
 
 
 class JobBook(Book):
@@ -74,10 +84,15 @@ class JobBook(Book):
         return after(JobState.RUNNING, event)
 
     def release(self, job_id: int) -> Job:
-        """A person wants a job that ended without results tried again, with all its attempts. Raises UnknownJob, IllegalMove."""
+        """A person wants a job that ended without results tried again, with all its attempts.
+
+        Raises UnknownJob, IllegalMove, or InputsRemoved where retention has removed what it would read.
+        """
         now = self.clock()
         fresh = {"failures": 0, "postponements": 0, "run_at": now, "error_code": None, "error_message": None}
         with self.database.writing() as connection:
+            _expect_inputs(connection, job_id)
+            cancel_rows(connection, job_id, now)  # the next attempt says anew what the last one came to
             return _ask(connection, job_id, JobEvent.RELEASE, updated_at=now, **fresh)
 
     def cancel(self, job_id: int) -> Job:
@@ -87,6 +102,17 @@ class JobBook(Book):
             cancelled = _ask(connection, job_id, JobEvent.CANCEL, updated_at=now, **UNOWNED)
             cancel_rows(connection, job_id, now)
             return cancelled
+
+    def predecessors(self, job: Job) -> tuple[Predecessor, ...]:
+        """Return the results of the jobs that this one supersedes, as far as any of them may have left the house, the oldest first."""
+        # What waited for its confirmation when it was cancelled had been stored all the same.
+        sent = OUTBOX.c.state.in_(KEPT_STATES) | OUTBOX.c.stored_at.is_not(None)
+        query = select(OUTBOX.c.sop_instance_uid, OUTBOX.c.path).join(JOB, JOB.c.id == OUTBOX.c.job_id)
+        query = query.where(JOB.c.superseded_by == job.id, sent).order_by(OUTBOX.c.job_id, OUTBOX.c.id)
+        with self.database.reading() as connection:
+            rows = connection.execute(query).all()
+        found = {row.sop_instance_uid: row.path for row in rows}  # one result may have gone to several destinations
+        return tuple(Predecessor(sop_instance_uid=uid, path=Path(path)) for uid, path in found.items())
 
     def job(self, job_id: int) -> Job:
         """Return a job as it is now. Raises UnknownJob."""
@@ -113,10 +139,28 @@ class JobBook(Book):
             return due
 
 
+def supersede(connection: Connection, job_id: int, now: datetime, *, by: int | None) -> None:
+    """A later job (`by`, where there is one already) has more, or corrected, instances: what it has not delivered never leaves."""
+    row = _row(connection, job_id)
+    values: dict[str, object] = {} if by is None else {"superseded_by": by}
+    if JobState(row.state) in OPEN:
+        values |= {"state": after(JobState(row.state), JobEvent.SUPERSEDE).value, "updated_at": now, **UNOWNED}
+    cancel_rows(connection, job_id, now)  # of one that has ended too: the reports of a skipped series may still wait
+    if values:
+        connection.execute(update(JOB).where(JOB.c.id == job_id).values(**values))
+
+
+def _expect_inputs(connection: Connection, job_id: int) -> None:
+    removed = select(func.count()).join(JOB_INSTANCE, JOB_INSTANCE.c.instance_id == INSTANCE.c.id)
+    count = connection.scalar(removed.where(JOB_INSTANCE.c.job_id == job_id, INSTANCE.c.removed_at.is_not(None)))
+    if count:
+        raise InputsRemoved(f"job {job_id}: retention has removed {count} of its instances; send the series again, then retry the job")
+
+
 def _row(connection: Connection, job_id: int) -> Row[Any]:
     row = connection.execute(select(JOB).where(JOB.c.id == job_id).with_for_update()).one_or_none()
     if row is None:
-        raise UnknownJob(f"expected the id of a job, got {job_id}; `medsam2d status` lists them")
+        raise UnknownJob(f"expected the id of a job, got {job_id}; `medsam2d jobs list` shows them")
     return row
 
 

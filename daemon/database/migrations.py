@@ -1,14 +1,16 @@
 """Migrations: numbered, forward-only steps that bring a store of any earlier version to today's tables.
 
-A migration that has been released is never edited: a change is a new one at the end of `MIGRATIONS`.
+A migration that has been released is never edited: a change is a new one at the end of `MIGRATIONS`. New ones are numbered by
+the hour in which they were written (yyyymmddhh), so that two that were written side by side do not take the same number.
 The SQL is the part that SQLite and PostgreSQL share; `{identity}` is the one column type that they spell differently.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, inspect, select
+from sqlalchemy import Connection, insert, inspect, select
 
 from daemon.clock import Clock
 from daemon.database.engine import Database, identity_column
@@ -75,6 +77,33 @@ OUTBOX_OF_RESULTS = Migration(
     ),
 )
 
+CORRECTIONS_AND_COMPLETENESS = Migration(
+    number=2026112418,
+    concept="corrections, completeness, priorities that age, and retention",
+    statements=(
+        "ALTER TABLE instance ADD COLUMN verdict VARCHAR(32)",
+        "ALTER TABLE instance ADD COLUMN superseded_by BIGINT",
+        "ALTER TABLE instance ADD COLUMN removed_at TIMESTAMP WITH TIME ZONE",
+        "CREATE INDEX instance_conflict ON instance (verdict) WHERE quarantined",
+        "CREATE INDEX instance_superseded ON instance (superseded_by) WHERE superseded_by IS NOT NULL",
+        "CREATE INDEX instance_received ON instance (received_at) WHERE removed_at IS NULL",
+        "ALTER TABLE series ADD COLUMN reason VARCHAR",
+        """CREATE TABLE association (
+            id VARCHAR(32) PRIMARY KEY NOT NULL, calling_ae_title VARCHAR(16) NOT NULL, peer_address VARCHAR(64) NOT NULL,
+            opened_at TIMESTAMP WITH TIME ZONE NOT NULL, owner_host VARCHAR(255) NOT NULL, owner_pid INTEGER NOT NULL,
+            owner_boot_id VARCHAR(64) NOT NULL)""",
+        "CREATE TABLE switch (name VARCHAR(64) PRIMARY KEY NOT NULL, since TIMESTAMP WITH TIME ZONE NOT NULL)",
+        "ALTER TABLE job ADD COLUMN claim_order TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT '1970-01-01 00:00:00.000000'",
+        "UPDATE job SET claim_order = created_at",
+        "ALTER TABLE job ADD COLUMN partial_reason VARCHAR",
+        "ALTER TABLE job ADD COLUMN superseded_by BIGINT",
+        "CREATE INDEX job_superseded ON job (superseded_by) WHERE superseded_by IS NOT NULL",
+        "CREATE INDEX outbox_path ON outbox (path)",
+        "DROP INDEX job_queue",
+        "CREATE INDEX job_queue ON job (state, claim_order, id)",
+    ),
+)
+
 FORMS_AND_COMMITMENT = Migration(
     number=2026112419,
     concept="alternative forms of a result, storage commitment, and what destinations accept",
@@ -96,39 +125,45 @@ FORMS_AND_COMMITMENT = Migration(
     ),
 )
 
-MIGRATIONS = (RECEPTION_AND_JOBS, OUTBOX_OF_RESULTS, FORMS_AND_COMMITMENT)
-CURRENT_VERSION = MIGRATIONS[-1].number
+MIGRATIONS = (RECEPTION_AND_JOBS, OUTBOX_OF_RESULTS, CORRECTIONS_AND_COMPLETENESS, FORMS_AND_COMMITMENT)
+KNOWN = frozenset(step.number for step in MIGRATIONS)
 
 
-def migrate(database: Database, clock: Clock, *, up_to: int = CURRENT_VERSION) -> tuple[int, ...]:
-    """Bring the store to version `up_to` and return the numbers of the migrations that were applied.
+def migrate(database: Database, clock: Clock, steps: Sequence[Migration] = MIGRATIONS) -> tuple[int, ...]:
+    """Apply those of `steps` that the store lacks, in their order, and return their numbers.
 
-    Several processes may call this at once: the write lock makes one of them do the work.
+    Several processes may call this at once: a lock makes one of them do the work.
 
     Raises:
-        StoreTooNew: the store was written by a newer version.
+        StoreTooNew: a newer version has migrated the store.
     """
     with database.reading() as connection:
-        version = version_of(connection)
-    if version > CURRENT_VERSION:
+        unknown = applied(connection) - KNOWN
+        pending = _pending(connection, steps)
+    if unknown:
         raise StoreTooNew(
-            f"the store {database.place} has schema version {version}, but this version of medsam2d knows {CURRENT_VERSION} at most; "
+            f"the store {database.place} has migrations that this version of medsam2d does not know: {sorted(unknown)}; "
             "install the version that wrote it (or a later one), or name another store.url"
         )
-    if version >= up_to:
+    if not pending:
         return ()
-    with database.writing() as connection:
-        pending = [step for step in MIGRATIONS if version_of(connection) < step.number <= up_to]
+    with database.writing_alone() as connection:
+        pending = _pending(connection, steps)
         for step in pending:
             _apply(connection, step, clock)
     return tuple(step.number for step in pending)
 
 
-def version_of(connection: Connection) -> int:
-    """Return the number of the newest migration that the store has, 0 for an empty one."""
+def applied(connection: Connection) -> frozenset[int]:
+    """Return the numbers of the migrations that the store has, none for an empty one."""
     if not inspect(connection).has_table(SCHEMA_VERSION.name):
-        return 0
-    return int(connection.scalar(select(func.max(SCHEMA_VERSION.c.number))) or 0)
+        return frozenset()
+    return frozenset(connection.scalars(select(SCHEMA_VERSION.c.number)))
+
+
+def _pending(connection: Connection, steps: Sequence[Migration]) -> list[Migration]:
+    done = applied(connection)
+    return [step for step in steps if step.number not in done]
 
 
 def _apply(connection: Connection, step: Migration, clock: Clock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select, true, update
@@ -10,7 +11,9 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, true, updat
 from daemon.database.book import Book
 from daemon.database.claims import UNOWNED, ownership
 from daemon.database.identity import WorkerIdentity
+from daemon.database.job import Job
 from daemon.database.outbox_rows import (
+    SETTLED_STATES,
     UNSETTLED_STATES,
     WAITING_STATES,
     Delivery,
@@ -28,7 +31,16 @@ from daemon.database.outbox_rows import (
 )
 from daemon.database.schema import CAPABILITY, OUTBOX
 
-__all__ = ["Delivery", "OutboxBook", "OutboxItem", "OutboxState", "cancel_rows", "put_rows", "settle"]
+__all__ = ["Delivery", "OutboxBook", "OutboxEntry", "OutboxItem", "OutboxState", "cancel_rows", "put_rows", "settle"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxEntry:
+    """Where one result stands with one destination."""
+
+    destination: str
+    sop_instance_uid: str
+    state: OutboxState
 
 
 class OutboxBook(Book):
@@ -85,6 +97,13 @@ class OutboxBook(Book):
         with self.database.writing() as connection:
             change(connection, delivery, attempt=tries, due_at=due, updated_at=now, error_code=code, error_message=message, **UNOWNED)
         return due
+
+    def deliveries_of(self, job: Job) -> tuple[OutboxEntry, ...]:
+        """Return the results of a job, for each destination, and where they stand."""
+        columns = (OUTBOX.c.destination, OUTBOX.c.sop_instance_uid, OUTBOX.c.state)
+        with self.database.reading() as connection:
+            rows = connection.execute(select(*columns).where(OUTBOX.c.job_id == job.id).order_by(OUTBOX.c.id)).all()
+        return tuple(OutboxEntry(**{**row._mapping, "state": OutboxState(row.state)}) for row in rows)
 
     def send_again(self, delivery: Delivery, code: str, message: str) -> datetime:
         """The destination does not have what it said it stored: it is sent again after a backoff. Raises LeaseLost."""
@@ -163,9 +182,8 @@ class OutboxBook(Book):
 
 
 def cancel_rows(connection: Connection, job_id: int, now: datetime) -> None:
-    """Cancel what a job still has waiting."""
-    over = (OutboxState.DELIVERED.value, OutboxState.LEFT_OUT.value, OutboxState.CANCELLED.value)
-    open_rows = (OUTBOX.c.job_id == job_id) & OUTBOX.c.state.not_in(over)
+    """Cancel whatever of a job is not settled: what waits, its spare forms, what waits for a confirmation, what is quarantined."""
+    open_rows = (OUTBOX.c.job_id == job_id) & OUTBOX.c.state.not_in(SETTLED_STATES)
     connection.execute(update(OUTBOX).where(open_rows).values(state=OutboxState.CANCELLED.value, updated_at=now, **UNOWNED))
 
 

@@ -39,6 +39,8 @@ WAITING_STATES = (OutboxState.PENDING.value, OutboxState.STORED.value)
 """Due for the delivery process, now or later."""
 UNSETTLED_STATES = (*WAITING_STATES, OutboxState.QUARANTINED.value)
 """A job with one of these is not delivered."""
+SETTLED_STATES = (OutboxState.DELIVERED.value, OutboxState.LEFT_OUT.value, OutboxState.CANCELLED.value)
+"""The destination gets nothing more of it. A SPARE is not settled: it may still be sent."""
 KEPT_STATES = (OutboxState.STORED.value, OutboxState.DELIVERED.value)
 """What a repeated run of the job does not send again."""
 

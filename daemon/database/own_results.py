@@ -6,7 +6,8 @@ from sqlalchemy import Connection, insert, select
 
 from daemon.database.book import Book
 from daemon.database.instances import insert_instance, judge
-from daemon.database.job import Priority
+from daemon.database.job import Priority, claim_order
+from daemon.database.retention import seen_again
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE
 from daemon.database.series import content_sha256
 from daemon.job_states import JobState
@@ -25,7 +26,9 @@ class OwnResultBook(Book):
         with self.database.writing() as connection:
             known = connection.scalars(select(INSTANCE.c.sha256).where(INSTANCE.c.sop_instance_uid == instance.sop_instance_uid)).all()
             recording = judge(instance.sha256, set(known))
-            if recording is not Recording.DUPLICATE:
+            if recording is Recording.DUPLICATE:
+                seen_again(connection, instance.sop_instance_uid, instance.sha256)
+            else:
                 insert_instance(connection, instance, recording)
             if recording is Recording.NEW:
                 self._skip(connection, instance, reason)
@@ -39,6 +42,7 @@ class OwnResultBook(Book):
             "content_sha256": content_sha256([(instance.sop_instance_uid, instance.sha256)]),
             "state": JobState.SKIPPED.value,
             "priority": Priority.ROUTINE.value,
+            "claim_order": claim_order(now, Priority.ROUTINE),
             "attempt": 0,
             "failures": 0,
             "postponements": 0,

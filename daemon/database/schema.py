@@ -54,6 +54,9 @@ INSTANCE = Table(
     Column("peer_address", String(64), nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Column("quarantined", Boolean, nullable=False),  # other bytes came first under this SOP Instance UID
+    Column("verdict", String(32)),  # what an examination made of other bytes under a taken UID; empty: not examined yet
+    Column("superseded_by", BigInteger),  # the instance that now stands for this one
+    Column("removed_at", UtcDateTime),  # when retention removed the file
 )
 
 SERIES = Table(
@@ -65,6 +68,26 @@ SERIES = Table(
     Column("last_arrival", UtcDateTime, nullable=False),
     Column("calling_ae_title", String(16), nullable=False),
     Column("called_ae_title", String(16), nullable=False),
+    Column("reason", String),  # why it waits on, or is partial
+)
+
+ASSOCIATION = Table(
+    "association",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("calling_ae_title", String(16), nullable=False),
+    Column("peer_address", String(64), nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("owner_host", String(255), nullable=False),
+    Column("owner_pid", Integer, nullable=False),
+    Column("owner_boot_id", String(64), nullable=False),
+)
+
+SWITCH = Table(
+    "switch",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
 )
 
 JOB = Table(
@@ -92,6 +115,9 @@ JOB = Table(
     Column("owner_boot_id", String(64)),
     Column("owner_name", String(64)),
     Column("lease_until", UtcDateTime),
+    Column("claim_order", UtcDateTime, nullable=False),  # creation plus the priority's patience: the earliest goes first
+    Column("partial_reason", String),  # why its series counts as complete although something is missing
+    Column("superseded_by", BigInteger),  # the later job over more, or corrected, instances
 )
 
 JOB_INSTANCE = Table(

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, insert, or_, select, update
 
 from daemon.database.book import Book
-from daemon.database.job import Job, Priority, job_of
+from daemon.database.job import Job, Priority, claim_order, job_of
+from daemon.database.jobs import supersede
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, SERIES
 from daemon.job_states import JobState
+from daemon.series_states import OPEN_SERIES, SERIES_MOVES, SeriesEvent, SeriesState
 
-
-class SeriesState(enum.StrEnum):
-    """Whether more instances are expected."""
-
-    WAITING = "WAITING"
-    COMPLETE = "COMPLETE"
+__all__ = ["SeriesBook", "SeriesState", "WaitingSeries"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,35 +27,83 @@ class WaitingSeries:
     study_instance_uid: str
     series_instance_uid: str
     last_arrival: datetime
+    state: SeriesState = SeriesState.WAITING
+    calling_ae_title: str = ""
+    called_ae_title: str = ""
+    reason: str | None = None
+    """Why it is held."""
+    unexamined: bool = False
+    """Whether other bytes came under a SOP Instance UID of it, and nobody has looked yet at what they change."""
 
 
 class SeriesBook(Book):
-    """Lists the series that wait, and completes them."""
+    """Lists the series that wait, holds and completes them."""
 
-    def waiting_series(self) -> tuple[WaitingSeries, ...]:
+    def waiting_series(self, states: Iterable[SeriesState] = (SeriesState.WAITING,)) -> tuple[WaitingSeries, ...]:
         """Return every series that waits, the longest quiet first."""
-        columns = (SERIES.c.study_instance_uid, SERIES.c.series_instance_uid, SERIES.c.last_arrival)
-        query = select(*columns).where(SERIES.c.state == SeriesState.WAITING.value).order_by(SERIES.c.last_arrival)
+        columns = (SERIES.c.study_instance_uid, SERIES.c.series_instance_uid, SERIES.c.last_arrival, SERIES.c.state, SERIES.c.reason)
+        titles = (SERIES.c.calling_ae_title, SERIES.c.called_ae_title)
+        conflict = exists().where(_instances_of_row(), INSTANCE.c.quarantined.is_(True), unexamined())
+        query = select(*columns, *titles, conflict.label("unexamined")).order_by(SERIES.c.last_arrival)
         with self.database.reading() as connection:
-            return tuple(WaitingSeries(**row._mapping) for row in connection.execute(query))
+            rows = connection.execute(query.where(SERIES.c.state.in_([state.value for state in states]))).all()
+        return tuple(WaitingSeries(**{**row._mapping, "state": SeriesState(row.state), "unexamined": bool(row.unexamined)}) for row in rows)
 
-    def complete_series(self, waiting: WaitingSeries, priority: Priority = Priority.ROUTINE) -> Job | None:
-        """Declare a series complete and queue a job for its content, in one transaction; return the job.
+    def series_paths(self, waiting: WaitingSeries) -> tuple[Path, ...]:
+        """Return the files of the instances that stand for a series now, in the order of their arrival."""
+        query = select(INSTANCE.c.path).where(_standing_in(waiting)).order_by(INSTANCE.c.id)
+        with self.database.reading() as connection:
+            return tuple(Path(path) for path in connection.scalars(query))
 
-        None if an instance arrived since `waiting` was read, or if this very content had its job already.
-        """
-        now = self.clock()
+    def study_paths(self, job: Job) -> tuple[Path, ...]:
+        """Return the files of a study's other series, of the instances that stand there now, in the order of their arrival."""
+        others = (INSTANCE.c.study_instance_uid == job.study_instance_uid) & (INSTANCE.c.series_instance_uid != job.series_instance_uid)
+        query = select(INSTANCE.c.path).where(others, standing(), INSTANCE.c.removed_at.is_(None)).order_by(INSTANCE.c.id)
+        with self.database.reading() as connection:
+            return tuple(Path(path) for path in connection.scalars(query))
+
+    def skipped_of_study(self, job: Job) -> tuple[Job, ...]:
+        """Return the jobs over a study's other series that a worker skipped and that stand, the oldest first."""
+        others = (JOB.c.study_instance_uid == job.study_instance_uid) & (JOB.c.series_instance_uid != job.series_instance_uid)
+        skipped = (JOB.c.state == JobState.SKIPPED.value) & (JOB.c.error_code == "skipped") & JOB.c.superseded_by.is_(None)
+        with self.database.reading() as connection:
+            return tuple(job_of(row) for row in connection.execute(select(JOB).where(others, skipped).order_by(JOB.c.id)))
+
+    def series_of_study(self, study_instance_uid: str) -> int:
+        """Return how many series of a study have come."""
+        with self.database.reading() as connection:
+            return connection.scalar(select(func.count()).where(SERIES.c.study_instance_uid == study_instance_uid)) or 0
+
+    def hold_series(self, waiting: WaitingSeries, reason: str) -> bool:
+        """Put a quiet series on hold, with the reason; False if it has changed since `waiting` was read."""
         with self.database.writing() as connection:
-            series = _close(connection, waiting)
-            if series is None:
+            return _move(connection, waiting, SeriesEvent.PROVE_SHORT, reason)
+
+    def complete_series(
+        self, waiting: WaitingSeries, priority: Priority = Priority.ROUTINE, partial_reason: str | None = None
+    ) -> Job | None:
+        """Declare a series complete (or partial, with the reason) and queue a job for its content, in one transaction; return the job.
+
+        None if the series changed since `waiting` was read, or if this very content had its job already. Earlier jobs over
+        fewer, or since corrected, instances that are still open are superseded.
+        """
+        event = SeriesEvent.PROVE_WHOLE if partial_reason is None else SeriesEvent.RUN_PARTIAL
+        with self.database.writing() as connection:
+            if not _move(connection, waiting, event, partial_reason):
                 return None
-            instances = _accepted_instances(connection, waiting)
-            content = content_sha256((row.sop_instance_uid, row.sha256) for row in instances)
-            if _has_job(connection, waiting, content):
+            return _queue(connection, waiting, self.clock(), priority, partial_reason)
+
+    def discard_series(self, waiting: WaitingSeries, reason: str) -> Job | None:
+        """Declare that a part is not processed: its job is SKIPPED from the start, with the reason; see `complete_series`."""
+        with self.database.writing() as connection:
+            if not _move(connection, waiting, SeriesEvent.DISCARD, reason):
                 return None
-            job_id = _insert_job(connection, series, content, priority, now)
-            connection.execute(insert(JOB_INSTANCE), [{"job_id": job_id, "instance_id": row.id} for row in instances])
-            return job_of(connection.execute(select(JOB).where(JOB.c.id == job_id)).one())
+            job = _queue(connection, waiting, self.clock(), Priority.ROUTINE, reason)
+            if job is None:
+                return None
+            ended = {"state": JobState.SKIPPED.value, "error_code": "incomplete", "error_message": reason}
+            connection.execute(update(JOB).where(JOB.c.id == job.id).values(**ended))
+            return job_of(connection.execute(select(JOB).where(JOB.c.id == job.id)).one())
 
 
 def content_sha256(instances: Iterable[tuple[str, str]]) -> str:
@@ -68,21 +112,54 @@ def content_sha256(instances: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _close(connection: Connection, waiting: WaitingSeries) -> Row[Any] | None:
+def standing() -> ColumnElement[bool]:
+    """The instances that count: accepted, and not replaced by a correction."""
+    return INSTANCE.c.quarantined.is_(False) & INSTANCE.c.superseded_by.is_(None)
+
+
+def unexamined() -> ColumnElement[bool]:
+    """Of quarantined instances, those of which nobody knows yet what they change."""
+    return INSTANCE.c.verdict.is_(None) | (INSTANCE.c.verdict == "examining")
+
+
+def open_series_of(connection: Connection, study_instance_uid: str, series_instance_uid: str, arrived: dict[str, object]) -> None:
+    """Let a series wait (again) for more; `arrived` has its last arrival and AE titles."""
+    row = (SERIES.c.study_instance_uid == study_instance_uid) & (SERIES.c.series_instance_uid == series_instance_uid)
+    values = {**arrived, "state": SeriesState.WAITING.value, "reason": None}
+    if connection.execute(update(SERIES).where(row).values(**values)).rowcount == 0:
+        uids = {"study_instance_uid": study_instance_uid, "series_instance_uid": series_instance_uid}
+        connection.execute(insert(SERIES).values(**uids, **values))
+
+
+def _move(connection: Connection, waiting: WaitingSeries, event: SeriesEvent, reason: str | None) -> bool:
+    """Move a series on if it is as it was when `waiting` was read."""
     row = (SERIES.c.study_instance_uid == waiting.study_instance_uid) & (SERIES.c.series_instance_uid == waiting.series_instance_uid)
-    unchanged = row & (SERIES.c.state == SeriesState.WAITING.value) & (SERIES.c.last_arrival == waiting.last_arrival)
-    if connection.execute(update(SERIES).where(unchanged).values(state=SeriesState.COMPLETE.value)).rowcount == 0:
+    unchanged = row & SERIES.c.state.in_([state.value for state in OPEN_SERIES]) & (SERIES.c.state == waiting.state.value)
+    unchanged &= SERIES.c.last_arrival == waiting.last_arrival
+    values = {"state": SERIES_MOVES[waiting.state, event].value, "reason": reason}
+    return connection.execute(update(SERIES).where(unchanged).values(**values)).rowcount == 1
+
+
+def _queue(connection: Connection, waiting: WaitingSeries, now: datetime, priority: Priority, partial_reason: str | None) -> Job | None:
+    columns = (INSTANCE.c.id, INSTANCE.c.sop_instance_uid, INSTANCE.c.sha256)
+    instances = connection.execute(select(*columns).where(_standing_in(waiting))).all()
+    content = content_sha256((row.sop_instance_uid, row.sha256) for row in instances)
+    if not instances or _has_job(connection, waiting, content):
         return None
-    return connection.execute(select(SERIES).where(row)).one()
+    job_id = _insert_job(connection, waiting, content, priority, partial_reason, now)
+    connection.execute(insert(JOB_INSTANCE), [{"job_id": job_id, "instance_id": row.id} for row in instances])
+    for earlier in _earlier_jobs(connection, job_id):
+        supersede(connection, earlier, now, by=job_id)
+    return job_of(connection.execute(select(JOB).where(JOB.c.id == job_id)).one())
 
 
-def _accepted_instances(connection: Connection, waiting: WaitingSeries) -> list[Row[Any]]:
-    query = select(INSTANCE.c.id, INSTANCE.c.sop_instance_uid, INSTANCE.c.sha256).where(
-        INSTANCE.c.study_instance_uid == waiting.study_instance_uid,
-        INSTANCE.c.series_instance_uid == waiting.series_instance_uid,
-        INSTANCE.c.quarantined.is_(False),
-    )
-    return list(connection.execute(query))
+def _standing_in(waiting: WaitingSeries) -> ColumnElement[bool]:
+    same = (INSTANCE.c.study_instance_uid == waiting.study_instance_uid) & (INSTANCE.c.series_instance_uid == waiting.series_instance_uid)
+    return same & standing()
+
+
+def _instances_of_row() -> ColumnElement[bool]:
+    return (SERIES.c.study_instance_uid == INSTANCE.c.study_instance_uid) & (SERIES.c.series_instance_uid == INSTANCE.c.series_instance_uid)
 
 
 def _has_job(connection: Connection, waiting: WaitingSeries, content: str) -> bool:
@@ -94,13 +171,24 @@ def _has_job(connection: Connection, waiting: WaitingSeries, content: str) -> bo
     return bool(connection.scalar(same))
 
 
-def _insert_job(connection: Connection, series: Row[Any], content: str, priority: Priority, now: datetime) -> int:
+def _earlier_jobs(connection: Connection, job_id: int) -> Sequence[int]:
+    """The jobs that hold an instance of this job, or one that an instance of this job corrected."""
+    ours = select(JOB_INSTANCE.c.instance_id).where(JOB_INSTANCE.c.job_id == job_id)
+    corrected = select(INSTANCE.c.id).where(INSTANCE.c.superseded_by.in_(ours))
+    holding = select(JOB_INSTANCE.c.job_id).where(or_(JOB_INSTANCE.c.instance_id.in_(ours), JOB_INSTANCE.c.instance_id.in_(corrected)))
+    return connection.scalars(select(JOB.c.id).where(JOB.c.id < job_id, JOB.c.id.in_(holding)).order_by(JOB.c.id)).all()
+
+
+def _insert_job(
+    connection: Connection, series: WaitingSeries, content: str, priority: Priority, partial_reason: str | None, now: datetime
+) -> int:
     values = {
         "study_instance_uid": series.study_instance_uid,
         "series_instance_uid": series.series_instance_uid,
         "content_sha256": content,
         "state": JobState.QUEUED.value,
         "priority": priority.value,
+        "claim_order": claim_order(now, priority),
         "attempt": 0,
         "failures": 0,
         "postponements": 0,
@@ -109,5 +197,6 @@ def _insert_job(connection: Connection, series: Row[Any], content: str, priority
         "updated_at": now,
         "calling_ae_title": series.calling_ae_title,
         "called_ae_title": series.called_ae_title,
+        "partial_reason": partial_reason,
     }
     return int(connection.execute(insert(JOB).values(**values).returning(JOB.c.id)).scalar_one())

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from daemon.arrivals import Arrivals
+from daemon.clock import Clock
+from daemon.config import ArrivalSettings
+from daemon.evidence import Evidence
 from daemon.spool import SpooledInstance
 from daemon.store import Job, OutboxItem, Store, StoreSettings, WorkerIdentity
 
@@ -34,15 +38,18 @@ class Site:
     store: Store
     clock: FakeClock
     folder: Path
+    url: str
 
 
 def url_of(folder: Path) -> str:
     return f"sqlite:///{folder / 'store.sqlite'}"
 
 
-def new_site(folder: Path, settings: StoreSettings | None = None) -> Site:
+def new_site(folder: Path, settings: StoreSettings | None = None, *, url: str | None = None) -> Site:
+    """A store at `url`, or in a SQLite file in the folder; several may be opened on one database."""
     clock = FakeClock()
-    return Site(store=Store(url_of(folder), clock, settings), clock=clock, folder=folder)
+    place = url or url_of(folder)
+    return Site(store=Store(place, clock, settings), clock=clock, folder=folder, url=place)
 
 
 def instance(number: int, at: datetime = START, *, series: str = "1.2.3", content: str = "") -> SpooledInstance:
@@ -62,6 +69,12 @@ def instance(number: int, at: datetime = START, *, series: str = "1.2.3", conten
         peer_address="127.0.0.1",
         received_at=at,
     )
+
+
+def arrivals(store: Store, clock: Clock, evidence: Evidence | None = None, **settings: object) -> Arrivals:
+    """Arrivals with a quiet period of 30 s, which find every series as `evidence` says: whole, unless told otherwise."""
+    own = ArrivalSettings(**{"quiet_seconds": 30.0, **settings})
+    return Arrivals(store=store, clock=clock, settings=own, evidence=lambda _series: evidence or Evidence(instances=1))
 
 
 def worker(pid: int = 100, *, host: str = "here", boot_id: str = BOOT) -> WorkerIdentity:

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.uid import UID
 
-from daemon.arrivals import complete_quiet_series
 from daemon.job_states import JobState
 from daemon.ledger import ledger
 from daemon.own_results import Arrivals
 from daemon.spool import Recording, Spool, SpooledInstance
 from tests.component.delivery_site import SEG, finished, item
 from tests.component.loopback import received
-from tests.component.store_site import Site, new_site
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return new_site(tmp_path)
+from tests.component.store_site import Site, arrivals
 
 
 def arrive(site: Site, number: int, *, uid_root: str = "2.25", **attributes: object) -> tuple[Recording, SpooledInstance]:
     """An instance that is spooled and recorded as the listener does it."""
     instance = Spool(site.folder / "spool", 0, site.clock).write(received(number, **attributes))
-    arrivals = Arrivals(store=site.store, uid_root=uid_root, manufacturer="medsam2d")
-    return arrivals.record(instance), instance
+    recorder = Arrivals(store=site.store, uid_root=uid_root, manufacturer="medsam2d")
+    return recorder.record(instance), instance
 
 
 MARKED: dict[str, Any] = {"Manufacturer": "medsam2d", "ManufacturerModelName": "medsam2d"}
@@ -59,14 +52,14 @@ def test_a_result_that_comes_twice_is_one_instance(site: Site) -> None:
 def test_what_others_made_and_every_image_goes_its_way(site: Site, attributes: dict[str, Any]) -> None:
     arrive(site, 1, **attributes)
     site.clock.forward(60)
-    assert len(complete_quiet_series(site.store, site.clock, 30)) == 1
+    assert len(arrivals(site.store, site.clock).step()) == 1
 
 
 def test_a_row_that_a_crash_kept_back_is_judged_alike(site: Site) -> None:
     _, instance = arrive(site, 2)
     lost = Spool(site.folder / "spool", 0, site.clock).write(received(1, SOPClassUID=UID(SEG), **MARKED))
-    arrivals = Arrivals(store=site.store, uid_root="2.25", manufacturer="medsam2d")
-    assert site.store.reconcile([dataclasses.replace(lost), instance], arrivals.record) == 1
+    recorder = Arrivals(store=site.store, uid_root="2.25", manufacturer="medsam2d")
+    assert site.store.reconcile([dataclasses.replace(lost), instance], recorder.record) == 1
     assert [job.state for job in site.store.jobs()] == [JobState.SKIPPED]
 
 
@@ -75,7 +68,7 @@ def assert_skipped(site: Site, words: str) -> None:
     assert (job.state, job.error_code) == (JobState.SKIPPED, "own-result")
     assert words in (job.error_message or "")
     site.clock.forward(60)
-    assert complete_quiet_series(site.store, site.clock, 30) == ()
+    assert arrivals(site.store, site.clock).step() == ()
     accounts = ledger(site.store)
     assert accounts.balanced
     assert accounts.skipped == 1

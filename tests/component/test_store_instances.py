@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
 from daemon.ledger import ledger
 from daemon.spool import Recording
 from daemon.store import open_store
-from tests.component.store_site import START, Site, instance, new_site, url_of
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return new_site(tmp_path)
+from tests.component.store_site import START, Site, instance
 
 
 def test_the_same_instance_is_new_once_and_a_duplicate_ever_after(site: Site) -> None:
@@ -52,7 +46,7 @@ def test_a_series_uid_in_two_studies_is_two_series(site: Site) -> None:
 def test_what_was_recorded_is_there_after_the_store_is_opened_again(site: Site) -> None:
     site.store.record_instance(instance(1))
     site.store.close()
-    again = open_store(url_of(site.folder), site.clock)
+    again = open_store(site.url, site.clock)
     assert again.known(instance(1).path)
     assert again.waiting_series()[0].last_arrival == START
     again.close()

@@ -7,16 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert, select
 
+from daemon.database.schema import JOB
 from daemon.job_states import IllegalMove, JobState
-from daemon.store import Backoff, Job, LeaseLost, Priority, Store, UnknownJob
+from daemon.store import Backoff, Job, LeaseLost, OutboxItem, Priority, Store, UnknownJob
 from daemon.summary import summary
-from tests.component.store_site import BOOT, Site, claimed, instance, new_site, queued, result, worker
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return new_site(tmp_path)
+from tests.component.store_site import BOOT, Site, claimed, instance, queued, worker
 
 
 def nobody(_pid: int) -> bool:
@@ -31,6 +28,7 @@ def state(site: Site, job: Job) -> JobState:
     return site.store.job(job.id).state
 
 
+RESULT = OutboxItem(destination="pacs", path=Path("/results/1.dcm"), sop_instance_uid="2.25.1", sha256="ab" * 32)
 ENDINGS: dict[str, tuple[Callable[[Store, Job], object], JobState]] = {
     "skipped": (lambda store, job: store.skip(job, ["no rule", "matched"]), JobState.SKIPPED),
     "refused": (lambda store, job: store.refuse(job, "gantry-tilt", "12 degrees"), JobState.REFUSED),
@@ -38,7 +36,7 @@ ENDINGS: dict[str, tuple[Callable[[Store, Job], object], JobState]] = {
     "failed for the last time": (lambda store, job: store.fail(job, "bug", "traceback", 1), JobState.QUARANTINED),
     "postponed": (lambda store, job: store.retry_later(job, "store-full", "no room"), JobState.QUEUED),
     "handed back": (lambda store, job: store.hand_back(job), JobState.QUEUED),
-    "finished": (lambda store, job: store.finish_with_results(job, [result(Path(store.database.place[10:]).parent)]), JobState.DELIVERING),
+    "finished": (lambda store, job: store.finish_with_results(job, [RESULT]), JobState.DELIVERING),
 }
 
 
@@ -79,6 +77,42 @@ def test_a_claim_goes_by_priority_then_age(site: Site) -> None:
         ids[number] = job.id
     assert [claimed(site).id for _ in range(4)] == [ids[3], ids[0], ids[2], ids[1]]
     assert site.store.claim_job(worker()) is None
+
+
+def test_a_stat_job_is_claimed_before_a_thousand_that_have_waited_for_days(site: Site) -> None:
+    template = queued(site)
+    with site.store.database.writing() as connection:
+        row = dict(connection.execute(select(JOB).where(JOB.c.id == template.id)).one()._mapping)
+        del row["id"]
+        connection.execute(insert(JOB), [{**row, "content_sha256": f"{number}"} for number in range(1000)])
+    site.clock.forward(3 * 86_400)
+    stat = with_priority(site, Priority.STAT)
+    assert claimed(site).id == stat.id
+
+
+@pytest.mark.parametrize(
+    ("waiting", "later", "hours", "goes_first"),
+    [
+        (Priority.ROUTINE, Priority.URGENT, 7, Priority.URGENT),
+        (Priority.ROUTINE, Priority.URGENT, 9, Priority.ROUTINE),
+        (Priority.REPROCESS, Priority.ROUTINE, 63, Priority.ROUTINE),
+        (Priority.REPROCESS, Priority.ROUTINE, 65, Priority.REPROCESS),
+    ],
+)
+def test_a_job_that_has_waited_long_enough_goes_before_a_more_urgent_one(
+    site: Site, waiting: Priority, later: Priority, hours: int, goes_first: Priority
+) -> None:
+    with_priority(site, waiting, series="1.1")
+    site.clock.forward(hours * 3600)
+    with_priority(site, later, series="1.2")
+    assert claimed(site).priority is goes_first
+
+
+def with_priority(site: Site, priority: Priority, series: str = "1.9") -> Job:
+    site.store.record_instance(instance(1, site.clock(), series=series))
+    job = site.store.complete_series(site.store.waiting_series()[0], priority)
+    assert job is not None
+    return job
 
 
 def test_a_heartbeat_keeps_the_lease_and_silence_loses_it(site: Site) -> None:

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
-from daemon.arrivals import complete_quiet_series
 from daemon.database.schema import JOB_INSTANCE
+from daemon.evidence import Evidence
 from daemon.job_states import JobState
 from daemon.ledger import Ledger, ledger
-from tests.component.store_site import BOOT, Site, claimed, instance, new_site, queued, result, worker
+from daemon.store import ConflictVerdict
+from tests.component.store_site import BOOT, Site, arrivals, claimed, instance, new_site, queued, result, worker
 
 
 def receive(site: Site, random: Random) -> None:
@@ -26,7 +26,13 @@ def receive(site: Site, random: Random) -> None:
 
 def wait(site: Site, random: Random) -> None:
     site.clock.forward(random.choice([5, 31, 400]))
-    complete_quiet_series(site.store, site.clock, 30)
+    evidence = random.choice([None, None, Evidence(instances=1, missing_slices=1)])
+    arrivals(site.store, site.clock, evidence, incomplete=random.choice(["run", "hold", "discard"]), incomplete_seconds=300).step()
+
+
+def examine(site: Site, random: Random) -> None:
+    for conflict in site.store.conflicts():
+        site.store.conclude(conflict.id, random.choice(list(ConflictVerdict)))
 
 
 def end_an_attempt(site: Site, random: Random) -> None:
@@ -60,7 +66,7 @@ def ask(site: Site, random: Random) -> None:
                 wish(job.id)
 
 
-STEPS = (receive, receive, receive, wait, end_an_attempt, deliver, ask)
+STEPS = (receive, receive, receive, wait, wait, examine, end_an_attempt, deliver, ask)
 
 
 @settings(max_examples=12, deadline=None)
@@ -74,11 +80,6 @@ def test_every_received_instance_is_accounted_for_after_any_history(seed: int) -
             found = ledger(site.store)
             assert found.balanced, found
         site.store.close()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return new_site(tmp_path)
 
 
 def test_an_instance_moves_from_waiting_to_its_results(site: Site) -> None:
@@ -103,4 +104,6 @@ def test_an_instance_that_its_job_forgot_breaks_the_balance(site: Site) -> None:
     queued(site, instances=3)
     with site.store.database.writing() as connection:
         connection.execute(delete(JOB_INSTANCE).where(JOB_INSTANCE.c.instance_id == 2))
-    assert not ledger(site.store).balanced
+    found = ledger(site.store)
+    assert not found.balanced
+    assert found.unexplained == 1

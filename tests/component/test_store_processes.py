@@ -13,7 +13,7 @@ import pytest
 from daemon.clock import system_clock
 from daemon.job_states import JobState
 from daemon.store import LeaseLost, Store, open_store, process_is_alive, this_process
-from tests.component.store_site import FakeClock, instance, new_site, queued, url_of
+from tests.component.store_site import FakeClock, Site, instance, queued
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -43,12 +43,11 @@ def record_many(url: str, series: str, count: int) -> None:
     store.close()
 
 
-def test_two_processes_run_fifty_jobs_once_each(tmp_path: Path) -> None:
-    site = new_site(tmp_path)
+def test_several_processes_run_fifty_jobs_once_each(site: Site, tmp_path: Path) -> None:
     for number in range(50):
         queued(site, series=f"1.{number}", instances=1)
-    logs = [tmp_path / "one", tmp_path / "two"]
-    workers = [SPAWN.Process(target=run_all, args=(url_of(tmp_path), str(log))) for log in logs]
+    logs = [tmp_path / "one", tmp_path / "two", tmp_path / "three"]
+    workers = [SPAWN.Process(target=run_all, args=(site.url, str(log))) for log in logs]
     for process in workers:
         process.start()
     for process in workers:
@@ -57,13 +56,12 @@ def test_two_processes_run_fifty_jobs_once_each(tmp_path: Path) -> None:
     done = [int(line) for log in logs if log.exists() for line in log.read_text().split()]
     assert sorted(done) == [job.id for job in site.store.jobs(JobState.SKIPPED)]
     assert len(done) == 50
-    site.store.close()
 
 
-def killed_claimer(store: Store, folder: Path) -> int:
+def killed_claimer(store: Store, url: str) -> int:
     """The pid of a process that claimed a job and was killed; it stays a zombie until it is waited for."""
     ready = SPAWN.Event()
-    process = SPAWN.Process(target=claim_and_hang, args=(url_of(folder), ready))
+    process = SPAWN.Process(target=claim_and_hang, args=(url, ready))
     process.start()
     assert ready.wait(60)
     assert process.pid is not None
@@ -74,11 +72,11 @@ def killed_claimer(store: Store, folder: Path) -> int:
     return process.pid
 
 
-def test_the_job_of_a_killed_process_is_free_at_once_and_its_token_is_worthless(tmp_path: Path) -> None:
-    store = open_store(url_of(tmp_path), system_clock)
+def test_the_job_of_a_killed_process_is_free_at_once_and_its_token_is_worthless(store_url: str) -> None:
+    store = open_store(store_url, system_clock)
     store.record_instance(instance(1, system_clock()))
     store.complete_series(store.waiting_series()[0])
-    pid = killed_claimer(store, tmp_path)
+    pid = killed_claimer(store, store_url)
     (held,) = store.jobs(JobState.RUNNING)
     assert not process_is_alive(pid)
     me = this_process("test")
@@ -92,14 +90,14 @@ def test_the_job_of_a_killed_process_is_free_at_once_and_its_token_is_worthless(
     store.close()
 
 
-def test_processes_that_open_a_new_store_at_once_all_record_into_it(tmp_path: Path) -> None:
-    writers = [SPAWN.Process(target=record_many, args=(url_of(tmp_path), f"1.{number}", 20)) for number in range(3)]
+def test_processes_that_open_a_new_store_at_once_all_record_into_it(store_url: str) -> None:
+    writers = [SPAWN.Process(target=record_many, args=(store_url, f"1.{number}", 20)) for number in range(3)]
     for process in writers:
         process.start()
     for process in writers:
         process.join(60)
         assert process.exitcode == 0
-    store = open_store(url_of(tmp_path), FakeClock())
+    store = open_store(store_url, FakeClock())
     assert len(store.waiting_series()) == 3
     assert all(store.known(instance(number, series=f"1.{series}").path) for series in range(3) for number in range(20))
     store.close()

@@ -14,7 +14,6 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage, generate_uid
 
-from daemon.arrivals import complete_quiet_series
 from daemon.audit import open_audit
 from daemon.audit_chain import records, verify
 from daemon.config import Config, RulesSettings
@@ -32,6 +31,7 @@ from dicom_io.synthesis import write_ct_series
 from model.errors import DeviceFault
 from model.result import ObjectResult, SegmentationResult, StopReason, Stops
 from rules.load import load_rules
+from tests.component.store_site import arrivals
 
 RULES = """\
 rules:
@@ -102,7 +102,7 @@ class Site:
         for path in sorted(images.iterdir()):
             assert receiver.receive(received(path)) is StoreOutcome.SUCCESS
         self.clock.pass_seconds(60)
-        complete_quiet_series(self.store, self.clock, 30)
+        arrivals(self.store, self.clock).step()
         self.worker = Worker(
             store=self.store,
             results=Results(folder / "results"),

@@ -88,7 +88,7 @@ def test_the_shipped_file_loads_with_its_rules_and_every_name_in_them_is_known()
 
 def test_settings_that_the_shipped_file_shows_but_for_examples_are_the_defaults() -> None:
     defaults, config = Config(), load_config(SHIPPED)
-    for section in ("spool", "store", "arrivals", "worker", "delivery", "result", "logging", "ae_title"):
+    for section in ("spool", "store", "arrivals", "retention", "worker", "delivery", "result", "logging", "ae_title"):
         assert getattr(config, section) == getattr(defaults, section), section
 
 

@@ -10,15 +10,16 @@ from daemon.job_states import MOVES, OPEN, IllegalMove, JobEvent, JobState, afte
 
 # One row a state, one column an event; "." is a move that must be refused.
 EXPECTED = """
-              claim    hand-back finish     skip    refuse  postpone fail    exhaust     deliver   release cancel
-QUEUED        RUNNING  .         .          .       .       .        .       .           .         .       CANCELLED
-RUNNING       .        QUEUED    DELIVERING SKIPPED REFUSED QUEUED   QUEUED  QUARANTINED .         .       CANCELLED
-DELIVERING    .        .         .          .       .       .        .       .           DELIVERED .       CANCELLED
-DELIVERED     .        .         .          .       .       .        .       .           .         .       .
-SKIPPED       .        .         .          .       .       .        .       .           .         QUEUED  .
-REFUSED       .        .         .          .       .       .        .       .           .         QUEUED  .
-QUARANTINED   .        .         .          .       .       .        .       .           .         QUEUED  CANCELLED
-CANCELLED     .        .         .          .       .       .        .       .           .         QUEUED  .
+              claim    hand-back finish     skip    refuse  postpone fail    exhaust     deliver   release cancel    supersede
+QUEUED        RUNNING  .         .          .       .       .        .       .           .         .       CANCELLED SUPERSEDED
+RUNNING       .        QUEUED    DELIVERING SKIPPED REFUSED QUEUED   QUEUED  QUARANTINED .         .       CANCELLED SUPERSEDED
+DELIVERING    .        .         .          .       .       .        .       .           DELIVERED .       CANCELLED SUPERSEDED
+DELIVERED     .        .         .          .       .       .        .       .           .         .       .         .
+SKIPPED       .        .         .          .       .       .        .       .           .         QUEUED  .         .
+REFUSED       .        .         .          .       .       .        .       .           .         QUEUED  .         .
+QUARANTINED   .        .         .          .       .       .        .       .           .         QUEUED  CANCELLED .
+CANCELLED     .        .         .          .       .       .        .       .           .         QUEUED  .         .
+SUPERSEDED    .        .         .          .       .       .        .       .           .         .       .         .
 """
 
 

@@ -1,0 +1,148 @@
+"""`medsam2d quarantine`: jobs that failed too often, and other images under a SOP Instance UID that was taken."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from daemon.audit import open_audit
+from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings
+from daemon.commands.jobs import explained
+from daemon.errors import ConfigError
+from daemon.store import Conflict, ConflictVerdict, Job, JobState, Store
+
+app = typer.Typer(help="List, release and export what was put aside.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="job:N|instance:N", help="as `quarantine list` shows it")]
+Released = Annotated[
+    str, typer.Argument(metavar="job:N|instance:N|series:UID", help="as `quarantine list` shows it; series: all its quarantined instances")
+]
+
+
+@app.command(name="list")
+def list_quarantine(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List quarantined jobs and instances, and why."""
+    with existing_store(load_settings(config)) as store:
+        rows = [*map(_job_row, store.jobs(JobState.QUARANTINED)), *map(_instance_row, store.conflicts())]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table("name", "since", "series", "reason")
+    for row in rows:
+        table.add_row(row["name"], row["since"], row["series_instance_uid"], row["reason"])
+    Console(markup=False).print(table)
+
+
+@app.command()
+def release(name: Released, config: ConfigOption = None) -> None:
+    """Try a job again, or let instances take the place of those that came first under their UIDs."""
+    settings = load_settings(config)
+    audit = open_audit(settings.folders.audit)
+    with existing_store(settings) as store:
+        if name.startswith("job:"):
+            with explained():
+                job = store.release(_quarantined(store, _parsed(name)[1]).id)
+            audit.job_released(job)
+            typer.echo(f"{name}: released")
+            return
+        found = _conflicts(store, name)
+        for conflict in found:
+            store.conclude(conflict.id, ConflictVerdict.RELEASED)
+            audit.conflict_examined(conflict, ConflictVerdict.RELEASED)
+    typer.echo(f"{name}: {len(found)} instances released")
+
+
+@app.command()
+def export(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="made for this user alone; it will hold patient data")],
+    config: ConfigOption = None,
+) -> None:
+    """Copy what was put aside, as it was received, with its reason; nothing changes in the store."""
+    settings = load_settings(config)
+    with existing_store(settings) as store:
+        kind, number = _parsed(name)
+        if kind == "job":
+            job = _quarantined(store, number)
+            paths, row = store.instance_paths(job), _job_row(job)
+        else:
+            conflict = _conflict(store, number)
+            paths, row = (conflict.standing_path, conflict.path), _instance_row(conflict)
+    with _new_folder(folder):
+        _copy(paths, folder)
+        (folder / "reason.json").write_text(json.dumps(row, indent=2) + "\n")
+    open_audit(settings.folders.audit).quarantine_exported(name, row["study_instance_uid"])
+    typer.echo(f"{folder}: {len(paths)} instances and reason.json")
+
+
+def _parsed(name: str) -> tuple[str, int]:
+    kind, _, number = name.partition(":")
+    if kind not in ("job", "instance") or not number.isdecimal():
+        raise ConfigError(f"expected job:N or instance:N, got {name!r}; `medsam2d quarantine list` shows the names")
+    return kind, int(number)
+
+
+def _quarantined(store: Store, job_id: int) -> Job:
+    with explained():
+        job = store.job(job_id)
+    if job.state is not JobState.QUARANTINED:
+        raise ConfigError(f"job {job_id}: expected a quarantined job, got one that is {job.state.value}; see `medsam2d jobs`")
+    return job
+
+
+def _conflicts(store: Store, name: str) -> tuple[Conflict, ...]:
+    if not name.startswith("series:"):
+        return (_conflict(store, _parsed(name)[1]),)
+    found = tuple(conflict for conflict in store.conflicts() if conflict.series_instance_uid == name.removeprefix("series:"))
+    if not found:
+        raise ConfigError(f"{name}: no instance of this series is quarantined; `medsam2d quarantine list` shows them")
+    return found
+
+
+def _conflict(store: Store, number: int) -> Conflict:
+    found = next((conflict for conflict in store.conflicts() if conflict.id == number), None)
+    if found is None:
+        raise ConfigError(f"instance:{number}: no instance of this number is quarantined; `medsam2d quarantine list` shows them")
+    return found
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError as error:
+        raise ConfigError(f"{folder}: expected a folder that does not exist yet, so that nothing is overwritten") from error
+    yield
+
+
+def _copy(paths: Sequence[Path], folder: Path) -> None:
+    for number, path in enumerate(paths, start=1):
+        shutil.copyfile(path, folder / f"{number:05d}.dcm")
+
+
+def _job_row(job: Job) -> dict[str, str]:
+    return {
+        "name": f"job:{job.id}",
+        "since": f"{job.updated_at:%Y-%m-%d %H:%M:%S}Z",
+        "study_instance_uid": job.study_instance_uid,
+        "series_instance_uid": job.series_instance_uid,
+        "reason": f"[{job.error_code}] {(job.error_message or '').strip().splitlines()[-1:]}",
+    }
+
+
+def _instance_row(conflict: Conflict) -> dict[str, str]:
+    return {
+        "name": f"instance:{conflict.id}",
+        "since": f"{conflict.received_at:%Y-%m-%d %H:%M:%S}Z",
+        "study_instance_uid": conflict.study_instance_uid,
+        "series_instance_uid": conflict.series_instance_uid,
+        "reason": f"[{conflict.verdict.value if conflict.verdict else 'not-examined-yet'}] other bytes under {conflict.sop_instance_uid}",
+    }

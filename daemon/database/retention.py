@@ -1,0 +1,75 @@
+"""The book of retention: which files may go, because everything that they led to has been delivered or settled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, Connection, exists, or_, select, update
+
+from daemon.database.book import Book
+from daemon.database.outbox_rows import SETTLED_STATES
+from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, OUTBOX, SERIES
+from daemon.job_states import JobState
+from daemon.series_states import OPEN_SERIES
+
+UNSETTLED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING, JobState.QUARANTINED})
+"""A job in one of these may still need its instances."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removable:
+    """An instance whose file nothing needs any longer."""
+
+    id: int
+    path: Path
+    bytes: int
+
+
+class RetentionBook(Book):
+    """Says what may be removed, and keeps what was."""
+
+    def removable_instances(self, received_before: datetime, limit: int) -> tuple[Removable, ...]:
+        """Return up to `limit` instances that came before a moment and whose every job is settled, the oldest first.
+
+        Never one that waits for its series, for a job, or for a delivery, and never a quarantined one.
+        """
+        columns = (INSTANCE.c.id, INSTANCE.c.path, INSTANCE.c.bytes)
+        of_instance = JOB_INSTANCE.c.instance_id == INSTANCE.c.id
+        led_to_job = exists().where(of_instance)
+        still_needed = exists().where(of_instance, JOB.c.id == JOB_INSTANCE.c.job_id, JOB.c.state.in_([state.value for state in UNSETTLED]))
+        query = select(*columns).where(INSTANCE.c.removed_at.is_(None), INSTANCE.c.received_at < received_before)
+        query = query.where(INSTANCE.c.quarantined.is_(False), or_(led_to_job, INSTANCE.c.superseded_by.is_not(None)))
+        # A report of a skipped series is delivered after its job has ended.
+        undelivered = exists().where(of_instance, OUTBOX.c.job_id == JOB_INSTANCE.c.job_id, OUTBOX.c.state.not_in(SETTLED_STATES))
+        query = query.where(~still_needed, ~undelivered, ~exists().where(_open_series_of_instance()))
+        with self.database.reading() as connection:
+            rows = connection.execute(query.order_by(INSTANCE.c.received_at, INSTANCE.c.id).limit(limit)).all()
+        return tuple(Removable(id=row.id, path=Path(row.path), bytes=row.bytes) for row in rows)
+
+    def instances_removed(self, ids: Sequence[int]) -> None:
+        """Note that the files of these instances are gone; their rows stay for ever."""
+        with self.database.writing() as connection:
+            connection.execute(update(INSTANCE).where(INSTANCE.c.id.in_(ids)).values(removed_at=self.clock()))
+
+    def unsettled_results(self, paths: Sequence[Path]) -> frozenset[Path]:
+        """Return those of the result files that a destination still waits for, or that were made for no destination at all."""
+        names = [str(path) for path in paths]
+        known = select(OUTBOX.c.path, OUTBOX.c.state).where(OUTBOX.c.path.in_(names))
+        with self.database.reading() as connection:
+            rows = connection.execute(known).all()
+        waiting = {row.path for row in rows if row.state not in SETTLED_STATES}
+        return frozenset(path for path in paths if str(path) in waiting or str(path) not in {row.path for row in rows})
+
+
+def seen_again(connection: Connection, sop_instance_uid: str, sha256: str) -> None:
+    """An instance whose file was removed came again, and lies in the spool again: retention is to look after it anew."""
+    again = (INSTANCE.c.sop_instance_uid == sop_instance_uid) & (INSTANCE.c.sha256 == sha256) & INSTANCE.c.removed_at.is_not(None)
+    connection.execute(update(INSTANCE).where(again).values(removed_at=None))
+
+
+def _open_series_of_instance() -> ColumnElement[bool]:
+    same = (SERIES.c.study_instance_uid == INSTANCE.c.study_instance_uid) & (SERIES.c.series_instance_uid == INSTANCE.c.series_instance_uid)
+    return same & SERIES.c.state.in_([state.value for state in OPEN_SERIES])

@@ -1,0 +1,22 @@
+"""Earlier results that a new one replaces, as references: read from their own files while these are kept."""
+
+from __future__ import annotations
+
+from daemon.request import PredecessorObject
+from daemon.store import Predecessor
+from dicom_io.errors import NotDicom
+from dicom_io.instance import read_header
+
+
+def predecessor_object(earlier: Predecessor) -> PredecessorObject:
+    """Return the reference to an earlier result; of one whose file is gone only its SOP Instance UID is known, the rest is empty."""
+    try:
+        header = read_header(earlier.path)
+    except (NotDicom, OSError):
+        return PredecessorObject(study_instance_uid="", series_instance_uid="", sop_class_uid="", sop_instance_uid=earlier.sop_instance_uid)
+    return PredecessorObject(
+        study_instance_uid=header.study_instance_uid,
+        series_instance_uid=header.series_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        sop_instance_uid=header.sop_instance_uid,
+    )
