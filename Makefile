@@ -15,12 +15,14 @@ export OMP_WAIT_POLICY := PASSIVE
 
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo test lint types check install uninstall wheelhouse clean help
+.PHONY: demo test lint types check bench bench-receiver fuzz install uninstall wheelhouse clean help
 
 help:
 	@echo "make demo   send a phantom study through the daemon, print Dice and the overlay's place"
 	@echo "make test   run the tests (no root; tests whose tool is absent say so and skip)"
 	@echo "make lint   ruff; make types: mypy --strict; make check: all three gates"
+	@echo "make bench      how fast rules, reading, writing and the model are here; make bench-receiver: beside DCMTK, Orthanc, pynetdicom"
+	@echo "make fuzz       hostile bytes at the receiver's protocol code: SEED=0 COUNT=900000"
 	@echo "sudo make install    as a systemd service, or an upgrade of it; make uninstall keeps configuration and data"
 	@echo "make wheelhouse      every package into wheelhouse/, for: sudo make install WHEELHOUSE=wheelhouse (no network)"
 
@@ -38,6 +40,20 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 check: lint types test
+
+bench: $(INSTALLED)
+	$(BIN)/medsam2d bench rules
+	$(BIN)/medsam2d bench reading
+	$(BIN)/medsam2d bench segmentation
+	$(BIN)/medsam2d bench model --slices 24 --objects 1,3
+
+bench-receiver: $(INSTALLED)
+	$(BIN)/medsam2d bench receiver
+
+SEED ?= 0
+COUNT ?= 900000
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz.association --seed $(SEED) --count $(COUNT) --record fuzz.json
 
 # The program into /opt/medsam2d, the configuration into /etc/medsam2d, the data into /var/lib/medsam2d; DESTDIR=FOLDER for another root.
 install:

@@ -27,7 +27,7 @@ def is_annotation_object(header: InstanceHeader) -> bool:
 
 
 def is_own_result(header: InstanceHeader) -> bool:
-    """Whether this software wrote an instance; a result never prompts the next one."""
+    """Whether this software wrote an instance; a result never prompts the next one in its own study."""
     return str(header.dataset.get("ManufacturerModelName") or "").strip() == MODEL_NAME
 
 

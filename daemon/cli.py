@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from daemon.commands import audit, bench, deliveries, destinations, jobs, quarantine, rules, serve, weights
+from daemon.commands import atlas, audit, bench, deliveries, destinations, jobs, quarantine, rules, serve, weights
 from daemon.commands.check import check_installation
 from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar
 from daemon.commands.ledger import show_ledger
@@ -38,6 +38,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")
 app.add_typer(bench.app, name="bench")
 app.add_typer(rules.app, name="rules")
+app.add_typer(atlas.app, name="atlas")
 app.add_typer(destinations.app, name="destinations")
 app.add_typer(deliveries.app, name="deliveries")
 app.command(name="echo")(destinations.echo_destination)

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from dicom_io.errors import DicomError, PeerError, PortUnavailable, RejectedInput, UnusableCertificate
 from model.errors import CheckpointError
-from rules.errors import ConfigFaults
+from rules.errors import ConfigFaults, InvalidAtlas
 
 
 class Fault(enum.Enum):
@@ -68,6 +68,7 @@ FAULT_OF: tuple[tuple[type[Exception], Fault], ...] = (
     (PeerError, Fault.TRANSIENT),
     (ConfigError, Fault.CONFIG),
     (ConfigFaults, Fault.CONFIG),
+    (InvalidAtlas, Fault.DATA),
     (CheckpointError, Fault.CONFIG),
     (PortUnavailable, Fault.CONFIG),
     (UnusableCertificate, Fault.CONFIG),

@@ -14,9 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from daemon.annotations import annotations_for, in_words
+from daemon.atlases import atlases_for
 from daemon.errors import ConfigError
 from daemon.inference import SegmentedObjects, segment_objects
 from daemon.planning import Planned, Skipped, plan_volumes, wrong_unit
+from daemon.priors import priors_for
 from daemon.provenance import Provenance
 from daemon.request import SeriesRequest
 from daemon.tools import Tools
@@ -75,9 +77,12 @@ def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Sk
     if no_suv is not None:
         return planned.stack.refused(no_suv)
     with tools.stage("prompt"):
-        annotations = annotations_for(plan, volume, request)
-        prompted = _prompts(plan, PromptContext(volume=volume, annotations=annotations.placed), request.boxes)
-    missing = _missing(prompted) + in_words(annotations.rejected)
+        annotations, priors = annotations_for(plan, volume, request), priors_for(plan, request)
+        context = PromptContext(
+            volume=volume, annotations=annotations.placed, priors=priors.found, atlases=atlases_for(plan, tools.ruleset)
+        )
+        prompted = _prompts(plan, context, request.boxes)
+    missing = _missing(prompted) + in_words(annotations.rejected + priors.rejected)
     with tools.stage("segment"):
         objects = segment_objects(volume, prompted, tools)
     verdicts = judge(prompted.objects, objects.results, volume)

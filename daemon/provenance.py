@@ -44,7 +44,7 @@ class Provenance:
     batch: str
     source_sop_instance_uids: tuple[str, ...]
     annotation_sop_instance_uids: tuple[str, ...]
-    """Of the objects that prompts were drawn in; none for results that no person had a part in."""
+    """Of the annotations and earlier segmentations that prompts came from."""
     segments: tuple[SegmentDescription, ...]
     """Numbered through from 1, in object order; each object numbers its own anew."""
     algorithm_version: str
@@ -127,7 +127,7 @@ def describe_segment(number: int, item: PromptedObject, series_uid: str, plan: P
         label=item.label,
         category=target.category,
         type=target.type,
-        laterality=target.laterality,
+        laterality=item.laterality,
         region=target.region,
         # A person's drawing led to it (PS3.3 C.8.20.2), and it keeps what that drawing was tracked by.
         algorithm_type="AUTOMATIC" if item.origin is None or item.origin.automatic else "SEMIAUTOMATIC",

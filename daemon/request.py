@@ -43,6 +43,9 @@ class SeriesRequest:
     study: tuple[InstanceHeader, ...] = ()
     """Other instances of the same study: annotation objects, and images that those may refer to."""
 
+    earlier: tuple[InstanceHeader, ...] = ()
+    """Instances of other studies of the same patient (`daemon.priors.same_patient`): segmentations, and the images behind them."""
+
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader must know of these results: that they are partial, and that they replace others."""

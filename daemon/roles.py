@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from daemon.arrivals import Arrivals
+from daemon.atlases import atlas_faults
 from daemon.atna import AuditSource
 from daemon.audit import Audit
 from daemon.audit_forwarding import Forwarder, patients_in
@@ -64,7 +65,7 @@ WATCH_SECONDS = 0.5
 def checked_rules(settings: Config) -> RuleSet:
     """Return the rules after checking every destination and weights name that they use. Raises `ConfigFaults`."""
     ruleset = load_rules(settings.rules.paths)
-    faults = check_references(settings, ruleset, book_of(settings).entries)
+    faults = (*check_references(settings, ruleset, book_of(settings).entries), *atlas_faults(ruleset))
     if faults:
         raise ConfigFaults(faults)
     return ruleset

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration or rule file: every fault at once, each with its file, line and path."""
+"""What is wrong with a configuration, rule or atlas file: every fault at once, each with its file, line and path."""
 
 from __future__ import annotations
 
@@ -31,3 +31,9 @@ class ConfigFaults(Exception):
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class InvalidAtlas(Exception):
+    """A file that is no atlas, or what cannot become one."""
+
+    code: ClassVar[str] = "invalid-atlas"

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from dicom_io.geometry import kji_to_lps
 from dicom_io.volume import Volume
+from rules.simple_itk import sitk
 from rules.voxel_regions import BODY_MINIMUM_HU, Mask, component_labels, filled, largest_component
-
-sitk: Any = SimpleITK  # generated functions without types
 
 RegionName: TypeAlias = Literal["body", "lungs", "left-lung", "right-lung", "bone", "air"]
 COARSE_MM = 2.0

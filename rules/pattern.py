@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator
 
 MAXIMUM_LENGTH = 200
 MAXIMUM_REPEATS = 4
@@ -40,6 +43,15 @@ def compile_pattern(text: str) -> re.Pattern[str]:
         raise ValueError(f"expected a pattern without the flag x (spaces that do not count), got {text!r}")
     _refuse_costly(text)
     return pattern
+
+
+def _checked(text: str) -> str:
+    compile_pattern(text)
+    return text
+
+
+Pattern: TypeAlias = Annotated[str, AfterValidator(_checked)]
+"""The text of a pattern in a rule; it is checked when the rule is read."""
 
 
 def matches(pattern: re.Pattern[str], subject: str) -> bool:

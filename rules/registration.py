@@ -7,17 +7,17 @@ seeded samples make a rerun give the same map.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from dicom_io.volume import Volume
+from rules.simple_itk import sitk
 from rules.voxel_regions import Mask
-
-sitk: Any = SimpleITK  # generated functions without types
 
 GRID_MM = 2.5
 """Spacing that both volumes are thinned to: prompts need millimetres, not tenths."""
@@ -28,8 +28,20 @@ LEAST_OVERLAP = 0.5
 SAMPLED_SHARE = 0.25
 SEED = 4711
 HISTOGRAM_BINS = 32
-CONTROL_SPACING_MM = 40.0
-"""Between the control points of the B-spline: bends of organs, not of vessels."""
+CONTROL_SPACING_MM = 100.0
+"""Between the control points of the B-spline's first level; the second halves it: bends of organs, not of vessels."""
+
+
+FIELD_RIM = 4
+"""Voxels of the thinned grid that displacements are carried on beyond it: half a thick slice."""
+
+
+LEAST_CUBES = 16
+"""Along every side of a thinned volume: the coarsest level of the search then still has four."""
+
+
+class NotAlignable(Exception):
+    """No map lays one volume upon the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +54,44 @@ class Alignment:
 
 
 def align(fixed: Volume, moving: Volume, *, deformable: bool = True) -> Alignment:
-    """Return the map under which `moving` looks most like `fixed`."""
-    fixed_image, moving_image = _thinned(fixed), _thinned(moving)
-    start = _best_shift(fixed_image, moving_image)
-    rigid, _ = _optimised(fixed_image, moving_image, sitk.Euler3DTransform(start), (4, 2), learning_rate=2.0)
+    """Return the map under which `moving` looks most like `fixed`.
+
+    Raises NotAlignable where there is none: a volume of a few centimetres, or of one grey level.
+    """
+    with _one_thread():
+        fixed_image, moving_image = thinned(fixed), thinned(moving)
+        for image in (fixed_image, moving_image):
+            if min(image.GetSize()) < LEAST_CUBES:
+                sides = " x ".join(f"{size * GRID_MM:g}" for size in reversed(image.GetSize()))
+                raise NotAlignable(f"expected volumes of at least {LEAST_CUBES * GRID_MM:g} mm on every side, got one of {sides} mm")
+        try:
+            return _aligned(fixed_image, moving_image, deformable=deformable)
+        except RuntimeError as error:
+            raise NotAlignable("the volumes have too little in common to be laid upon each other") from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums of several threads round differently from run to run, and workers share the machine."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def _aligned(fixed: Any, moving: Any, *, deformable: bool) -> Alignment:
+    start = _best_shift(fixed, moving)
+    rigid, _ = _optimised(fixed, moving, sitk.Euler3DTransform(start), (4, 2), learning_rate=2.0)
     affine_start = sitk.AffineTransform(3)
     affine_start.SetMatrix(rigid.GetMatrix())
     affine_start.SetTranslation(rigid.GetTranslation())
     affine_start.SetCenter(rigid.GetCenter())
-    affine, similarity = _optimised(fixed_image, moving_image, affine_start, (4, 2), learning_rate=1.0)
+    affine, similarity = _optimised(fixed, moving, affine_start, (4, 2), learning_rate=1.0)
     if not deformable:
         return Alignment(transform=affine, similarity=similarity)
-    bent, similarity = _bent(fixed_image, moving_image, affine)
+    bent, similarity = _bent(fixed, moving, affine)
     return Alignment(transform=bent, similarity=similarity)
 
 
@@ -63,6 +101,19 @@ def carry_mask(mask: Mask, moving: Volume, fixed: Volume, alignment: Alignment) 
     grid = _placed(sitk.GetImageFromArray(np.zeros(fixed.voxels.shape, np.uint8)), fixed)
     carried = sitk.Resample(source, grid, alignment.transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
     return np.asarray(sitk.GetArrayFromImage(carried) >= 0.5, np.bool_)
+
+
+def thinned(volume: Volume) -> Any:
+    """Return the volume as an image of cubes of `GRID_MM`, its grey levels cut at the 1st and 99th percentile.
+
+    Thick slices are interpolated, so that coarser levels of the search thin all axes alike.
+    """
+    low, high = np.percentile(volume.voxels[:: max(1, volume.voxels.shape[0] // 32), ::4, ::4], (1.0, 99.0))
+    image = _placed(sitk.GetImageFromArray(np.clip(volume.voxels, low, high).astype(np.float32)), volume)
+    # Averages first: picking single voxels out of a fine grid would keep their noise.
+    factors = [max(1, int(GRID_MM / step)) for step in image.GetSpacing()]
+    averaged = sitk.BinShrink(image, factors) if max(factors) > 1 else image
+    return sitk.Resample(averaged, _cubes(averaged, GRID_MM), sitk.Transform(), sitk.sitkLinear, float(low), sitk.sitkFloat32)
 
 
 def _optimised(fixed: Any, moving: Any, start: Any, shrinks: tuple[int, ...], learning_rate: float) -> tuple[Any, float]:
@@ -77,20 +128,41 @@ def _optimised(fixed: Any, moving: Any, start: Any, shrinks: tuple[int, ...], le
 
 
 def _bent(fixed: Any, moving: Any, affine: Any) -> tuple[Any, float]:
-    extent = [size * step for size, step in zip(fixed.GetSize(), fixed.GetSpacing(), strict=True)]
-    mesh = [max(1, round(length / CONTROL_SPACING_MM)) for length in extent]
-    spline = sitk.BSplineTransformInitializer(fixed, mesh)
-    method = _method((2,))
+    domain = _widened_grid(fixed, 1)
+    extent = [size * step for size, step in zip(domain.GetSize(), domain.GetSpacing(), strict=True)]
+    spline = sitk.BSplineTransformInitializer(domain, [max(1, round(length / CONTROL_SPACING_MM)) for length in extent])
+    method = _method((4, 2))
     method.SetMovingInitialTransform(affine)
-    method.SetInitialTransform(spline, inPlace=True)
-    method.SetOptimizerAsLBFGS2(numberOfIterations=30, solutionAccuracy=1e-3, deltaConvergenceTolerance=1e-4)
+    # Coarse bends first: fine ones alone end in folds where the start is centimetres off.
+    method.SetInitialTransformAsBSpline(spline, inPlace=True, scaleFactors=[1, 2])
+    method.SetOptimizerAsLBFGS2(numberOfIterations=30, solutionAccuracy=1e-4)
     method.Execute(fixed, moving)
-    return sitk.CompositeTransform([affine, spline]), -float(method.GetMetricValue())
+    return _as_field(sitk.CompositeTransform([affine, spline]), fixed), -float(method.GetMetricValue())
+
+
+def _as_field(transform: Any, fixed: Any) -> Any:
+    """Return a transform as displacements on the grid of `fixed`: a spline costs seconds each time a whole volume asks it."""
+    grid = (fixed.GetSize(), fixed.GetOrigin(), fixed.GetSpacing(), fixed.GetDirection())
+    moves = sitk.GetArrayFromImage(sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat64, *grid))
+    # A volume's voxels reach beyond the centres of the thinned grid, where a field would know of no displacement.
+    field = sitk.GetImageFromArray(np.pad(moves, [(FIELD_RIM, FIELD_RIM)] * 3 + [(0, 0)], mode="edge"), isVector=True)
+    wide = _widened_grid(fixed, FIELD_RIM)
+    for name in ("Origin", "Spacing", "Direction"):
+        getattr(field, f"Set{name}")(getattr(wide, f"Get{name}")())
+    return sitk.DisplacementFieldTransform(field)
+
+
+def _widened_grid(image: Any, rim: int) -> Any:
+    """Return an empty image of the same voxels with `rim` more on every side."""
+    grid = sitk.Image([size + 2 * rim for size in image.GetSize()], sitk.sitkUInt8)
+    grid.SetSpacing(image.GetSpacing())
+    grid.SetDirection(image.GetDirection())
+    grid.SetOrigin(image.TransformIndexToPhysicalPoint([-rim] * 3))
+    return grid
 
 
 def _method(shrinks: tuple[int, ...]) -> Any:
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=HISTOGRAM_BINS)
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(SAMPLED_SHARE, SEED)
@@ -107,7 +179,7 @@ def _best_shift(fixed: Any, moving: Any) -> Any:
     Volumes of one body part begin and end anywhere: where the middles meet says little. Every shift that lets enough of the
     smaller one overlap is tried, by Fourier transforms (Padfield 2012, masked normalised cross-correlation).
     """
-    grid = _coarse_grid(fixed)
+    grid = _cubes(fixed, COARSE_MM)
     shifted = sitk.TranslationTransform(3, (np.array(_middle(moving)) - np.array(_middle(fixed))).tolist())
     levels = [
         np.asarray(sitk.GetArrayFromImage(sitk.Resample(image, grid, place, sitk.sitkLinear, np.nan)), np.float64)
@@ -127,11 +199,13 @@ def _correlation_peak(fixed: NDArray[np.float64], moving: NDArray[np.float64]) -
     shape = [2 * size for size in fixed.shape]
     inside_f, inside_m = np.isfinite(fixed), np.isfinite(moving)
     f, m = np.where(inside_f, fixed, 0.0), np.where(inside_m, moving, 0.0)
-    transform = [np.fft.rfftn(a, shape) for a in (inside_f.astype(np.float64), f, f * f, inside_m.astype(np.float64), m, m * m)]
+    transform = [
+        np.fft.rfftn(a, shape, axes=(0, 1, 2)) for a in (inside_f.astype(np.float64), f, f * f, inside_m.astype(np.float64), m, m * m)
+    ]
     one_f, sum_f, square_f, one_m, sum_m, square_m = transform
 
     def overlap(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> NDArray[np.float64]:
-        return np.fft.irfftn(np.conj(a) * b, shape)
+        return np.fft.irfftn(np.conj(a) * b, shape, axes=(0, 1, 2))
 
     count = np.maximum(overlap(one_f, one_m), 1.0)
     mean_f, mean_m = overlap(sum_f, one_m) / count, overlap(one_f, sum_m) / count
@@ -144,13 +218,13 @@ def _correlation_peak(fixed: NDArray[np.float64], moving: NDArray[np.float64]) -
     return tuple(int(at) if at < size else int(at) - 2 * size for at, size in zip(peak, fixed.shape, strict=True))  # type: ignore[return-value]
 
 
-def _coarse_grid(image: Any) -> Any:
-    """Return an empty image of `COARSE_MM` voxels around the same middle, as long on every side as the image."""
-    size = [max(2, round(count * step / COARSE_MM)) for count, step in zip(image.GetSize(), image.GetSpacing(), strict=True)]
+def _cubes(image: Any, step_mm: float) -> Any:
+    """Return an empty image of cubes around the same middle; it reaches as far as the centres of the image's outer voxels do."""
+    size = [max(2, int((count - 1) * step / step_mm) + 1) for count, step in zip(image.GetSize(), image.GetSpacing(), strict=True)]
     grid = sitk.Image(size, sitk.sitkUInt8)
-    grid.SetSpacing([COARSE_MM] * 3)
+    grid.SetSpacing([step_mm] * 3)
     grid.SetDirection(image.GetDirection())
-    half = (np.array(size) - 1) / 2 * COARSE_MM
+    half = (np.array(size) - 1) / 2 * step_mm
     grid.SetOrigin((np.array(_middle(image)) - np.array(image.GetDirection()).reshape(3, 3) @ half).tolist())
     return grid
 
@@ -158,14 +232,6 @@ def _coarse_grid(image: Any) -> Any:
 def _middle(image: Any) -> tuple[float, float, float]:
     middle: tuple[float, float, float] = image.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in image.GetSize()])
     return middle
-
-
-def _thinned(volume: Volume) -> Any:
-    """Return the volume as an image of about `GRID_MM` spacing, its grey levels cut at the 1st and 99th percentile."""
-    low, high = np.percentile(volume.voxels[:: max(1, volume.voxels.shape[0] // 32), ::4, ::4], (1.0, 99.0))
-    image = _placed(sitk.GetImageFromArray(np.clip(volume.voxels, low, high).astype(np.float32)), volume)
-    factors = [max(1, round(GRID_MM / step)) for step in image.GetSpacing()]
-    return sitk.BinShrink(image, factors) if max(factors) > 1 else image
 
 
 def _placed(image: Any, volume: Volume) -> Any:

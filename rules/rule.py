@@ -21,7 +21,11 @@ from rules.outputs import Outputs
 from rules.places import Places
 from rules.predicates import Predicate, condition_predicate
 from rules.prompts.annotation import AnnotationRecipe
+from rules.prompts.atlas import AtlasRecipe
+from rules.prompts.body import BodyRecipe
 from rules.prompts.box import BoxRecipe
+from rules.prompts.prior import PriorRecipe
+from rules.prompts.relative import RelativeRecipe
 from rules.prompts.threshold import ThresholdRecipe
 from rules.scalars import Flag, Integer, Number, Section, Text, integer
 
@@ -82,7 +86,9 @@ StopAfter: TypeAlias = Annotated[
     BeforeValidator(_stop),
     WithJsonSchema({"anyOf": [{"const": "never"}, {"type": "integer", "minimum": 1}]}),
 ]
-Recipe: TypeAlias = Annotated[BoxRecipe | ThresholdRecipe | AnnotationRecipe, Field(discriminator="kind")]
+Recipe: TypeAlias = Annotated[
+    BoxRecipe | ThresholdRecipe | BodyRecipe | AtlasRecipe | AnnotationRecipe | PriorRecipe | RelativeRecipe, Field(discriminator="kind")
+]
 
 
 class Target(Section):
@@ -100,7 +106,7 @@ class Target(Section):
     """Anatomic region, where the type alone does not say it (a lesion)."""
     window: Window
     prompt: Recipe
-    """How the object is found: `kind: box`, `threshold` or `annotation`."""
+    """How the object is found: `kind: box`, `threshold`, `body`, `atlas`, `annotation`, `prior` or `relative`."""
     weights: Text | None = None
     """Name of the weights; absent: the rule's, else the worker's default."""
     stop_after_empty_frames: StopAfter = 3
@@ -154,6 +160,17 @@ class Rule(Section):
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise ValueError(f"expected a different label for each target, got {', '.join(map(repr, twice))} more than once")
+        return self
+
+    @model_validator(mode="after")
+    def _measured_from_earlier_ones(self) -> Rule:
+        for number, target in enumerate(self.targets):
+            before = [other.label for other in self.targets[:number]]
+            if isinstance(target.prompt, RelativeRecipe) and target.prompt.to not in before:
+                known = ", ".join(map(repr, before)) or "none"
+                raise ValueError(
+                    f"target {target.label!r}: to: expected the label of a target before this one ({known}), got {target.prompt.to!r}"
+                )
         return self
 
     @property

@@ -50,6 +50,12 @@ def closed(mask: Mask, radius_mm: float, spacing_mm: tuple[float, float, float])
     return _around(mask, radius, lambda image: _sitk().BinaryMorphologicalClosing(image, radius, _sitk().sitkBall, 1.0, safeBorder=True))
 
 
+def widened(mask: Mask, radius_mm: float, spacing: tuple[float, float, float]) -> Mask:
+    """Return the mask dilated by a ball (an ellipsoid of voxels), within the volume."""
+    radius = _radius(radius_mm, spacing)
+    return _around(mask, radius, lambda image: _sitk().BinaryDilate(image, radius, _sitk().sitkBall))
+
+
 def body(volume: Volume) -> Mask:
     """Return the patient: the largest region above `BODY_MINIMUM_HU`, its holes filled slice by slice (CT only)."""
     mask = volume.voxels > BODY_MINIMUM_HU

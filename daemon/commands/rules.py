@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from daemon.atlases import atlas_faults
 from daemon.commands.common import ConfigOption, JsonOption, find_config, load_settings
 from daemon.errors import ConfigError
 from daemon.roles import checked_rules
 from rules.cases import find_case_files, run_cases
+from rules.errors import ConfigFaults
 from rules.load import load_rules
 from rules.reach import overlapping_rules, shadowed_rules
 from rules.rule import RuleSet, json_schema
@@ -78,7 +80,12 @@ def schema() -> None:
 
 def _ruleset(paths: list[Path] | None, config: Path | None) -> RuleSet:
     """Rules named on the command line stand alone; those of a configuration are checked against its destinations and weights too."""
-    return load_rules(paths) if paths else checked_rules(load_settings(config, missing_is_default=find_config(config) is None))
+    if not paths:
+        return checked_rules(load_settings(config, missing_is_default=find_config(config) is None))
+    ruleset = load_rules(paths)
+    if faults := tuple(atlas_faults(ruleset)):
+        raise ConfigFaults(faults)
+    return ruleset
 
 
 def _paths(paths: list[Path] | None, config: Path | None) -> tuple[Path, ...]:

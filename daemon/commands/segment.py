@@ -18,6 +18,7 @@ from daemon.inference import window_bounds
 from daemon.models import ResidentModels, resident_models
 from daemon.pipeline import Segmented, segment_series
 from daemon.planning import Skipped
+from daemon.priors import same_patient
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
 from daemon.tools import Tools
@@ -132,7 +133,8 @@ def segment_folder(
 ) -> tuple[SeriesReport, ...]:
     """Segment every series of a DICOM folder (or file) that a rule matches; each SEG goes to the folder `request.out`.
 
-    Annotation objects in the folder prompt the series of their study where a rule asks for them.
+    Annotation objects in the folder prompt the series of their study where a rule asks for them; segments of earlier studies of
+    the same patient prompt later ones (`prior`).
 
     Raises `NotDicom` if there is no DICOM instance at all.
     """
@@ -177,7 +179,7 @@ def _series_request(
     headers: Sequence[InstanceHeader], groups: Mapping[str, Sequence[InstanceHeader]], request: SegmentRequest
 ) -> SeriesRequest:
     study = {header.study_instance_uid for header in headers}
-    others = (group for group in groups.values() if group is not headers)
+    others = [header for group in groups.values() if group is not headers for header in group]
     paths = [header.path for header in headers]
     newest = max(path.stat().st_mtime for path in paths)
     return SeriesRequest(
@@ -187,7 +189,8 @@ def _series_request(
         # The files' own age, not the present moment: a rerun on the same files gives the same bytes.
         created=datetime.fromtimestamp(int(newest), UTC),
         boxes=request.boxes,
-        study=tuple(header for group in others for header in group if header.study_instance_uid in study),
+        study=tuple(header for header in others if header.study_instance_uid in study),
+        earlier=tuple(header for header in others if header.study_instance_uid not in study and same_patient(header, headers[0])),
     )
 
 

@@ -26,24 +26,18 @@ from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from dicom_io.annotations.placed import PlacedAnnotation, PlacedAxes, PlacedLine, PlacedMask, PlacedPoints
 from dicom_io.volume import Volume
 from model.prompt import MaskPrompt, PointPrompt, Prompt
 from rules.concepts import ConceptCode
-from rules.pattern import compile_pattern, matches
+from rules.pattern import Pattern, compile_pattern, matches
 from rules.prompts.box import Edges, clipped_box, nearest
-from rules.prompts.outcome import AnnotatedPrompt, AnnotationOrigin, Found, NoneFound
+from rules.prompts.extent import Extent, extent_of_mask
+from rules.prompts.outcome import Found, FoundObject, NoneFound, PromptOrigin
 from rules.scalars import Integer, Number, Section
 
-
-def _checked(text: str) -> str:
-    compile_pattern(text)
-    return text
-
-
-Pattern: TypeAlias = Annotated[str, AfterValidator(_checked)]
 ObjectName: TypeAlias = Literal["SR", "GSPS", "RTSTRUCT", "SEG"]
 
 
@@ -83,7 +77,9 @@ def find_annotated(recipe: AnnotationRecipe, volume: Volume, annotations: Sequen
     prompts = [(annotation, _prompt(recipe, annotation, volume)) for annotation in chosen]
     outside = [found.reason for _, found in prompts if isinstance(found, NoneFound)]
     found = tuple(
-        AnnotatedPrompt(prompt=prompt, origin=_origin(annotation)) for annotation, prompt in prompts if not isinstance(prompt, NoneFound)
+        FoundObject(prompts=(prompt,), origin=_origin(annotation), extent=_extent(annotation, volume))
+        for annotation, prompt in prompts
+        if not isinstance(prompt, NoneFound)
     )
     if found:
         return found
@@ -125,8 +121,8 @@ def _rank(annotation: PlacedAnnotation) -> int:
     return (PlacedPoints, PlacedLine, PlacedAxes, PlacedMask).index(type(annotation.shape))
 
 
-def _origin(annotation: PlacedAnnotation) -> AnnotationOrigin:
-    return AnnotationOrigin(
+def _origin(annotation: PlacedAnnotation) -> PromptOrigin:
+    return PromptOrigin(
         kind=annotation.kind,
         sop_instance_uid=annotation.sop_instance_uid,
         item=annotation.item,
@@ -134,6 +130,13 @@ def _origin(annotation: PlacedAnnotation) -> AnnotationOrigin:
         tracking_uid=annotation.tracking_uid,
         automatic=annotation.algorithm_type == "AUTOMATIC",
     )
+
+
+def _extent(annotation: PlacedAnnotation, volume: Volume) -> Extent | None:
+    if not isinstance(annotation.shape, PlacedMask):
+        return None
+    slices, rows, columns = volume.voxels.shape
+    return extent_of_mask(annotation.shape.volume((slices, rows, columns)), volume)
 
 
 def _prompt(recipe: AnnotationRecipe, annotation: PlacedAnnotation, volume: Volume) -> Prompt | NoneFound:

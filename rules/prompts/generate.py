@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from dicom_io.annotations.placed import PlacedAnnotation
+from dicom_io.codes import Code
 from dicom_io.volume import Volume
 from model.prompt import BoxPrompt, Prompt
+from rules.atlas import Atlas
 from rules.match import Plan
+from rules.prompts.aligned import Alignments
 from rules.prompts.annotation import AnnotationRecipe, find_annotated
+from rules.prompts.atlas import AtlasRecipe, find_by_atlas
+from rules.prompts.body import BodyRecipe, find_landmark
 from rules.prompts.box import FractionBox, MillimetreBox, PixelBox, clipped_box, find_box
-from rules.prompts.outcome import AnnotatedPrompt, AnnotationOrigin, Found, NoneFound
+from rules.prompts.outcome import Found, FoundObject, NoneFound, PromptOrigin
+from rules.prompts.prior import Prior, PriorRecipe, find_priors
+from rules.prompts.relative import RelativeRecipe, find_relative
 from rules.prompts.threshold import ThresholdRecipe, find_boxes
 from rules.rule import Target
 
@@ -24,6 +32,14 @@ class PromptContext:
     volume: Volume
     annotations: tuple[PlacedAnnotation, ...] = ()
     """Of the study, those that lie on the volume."""
+    priors: tuple[Prior, ...] = ()
+    """Segments of earlier studies of the same patient."""
+    atlases: Mapping[str, Atlas] = field(default_factory=dict)
+    """By the name that a recipe gives its file."""
+    found: Mapping[str, Found] = field(default_factory=dict)
+    """What the targets before this one were found by, by label."""
+    alignments: Alignments = field(default_factory=dict)
+    """Maps from other volumes to this one: several targets share one registration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +50,11 @@ class PromptedObject:
     object_id: int
     label: str
     prompts: tuple[Prompt, ...]
-    origin: AnnotationOrigin | None = None
-    """The annotation that the prompt came from, if one did."""
+    """At least one, the most important first."""
+    laterality: Code | None = None
+    """The target's, else what the recipe knows."""
+    origin: PromptOrigin | None = None
+    """The annotation or earlier segment that the prompt came from, if one did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +74,11 @@ class GeneratedPrompts:
 
 
 def generate(plan: Plan, context: PromptContext) -> GeneratedPrompts:
-    """Return the prompts of all targets of a plan, by their recipes."""
-    return _numbered([(target, _find(target, context)) for target in plan.targets])
+    """Return the prompts of all targets of a plan, by their recipes; a target may be prompted by those before it."""
+    found: dict[str, Found] = {}
+    for target in plan.targets:
+        found[target.label] = FINDERS[type(target.prompt)](target, dataclasses.replace(context, found=found))
+    return _numbered([(target, found[target.label]) for target in plan.targets])
 
 
 def with_boxes(plan: Plan, boxes: Sequence[BoxPrompt], context: PromptContext) -> GeneratedPrompts:
@@ -71,8 +93,14 @@ def with_boxes(plan: Plan, boxes: Sequence[BoxPrompt], context: PromptContext) -
     return _numbered(list(zip(plan.targets, drawn, strict=True)))
 
 
-def _find(target: Target, context: PromptContext) -> Found:
-    return FINDERS[type(target.prompt)](target, context)
+RecipeType = TypeVar("RecipeType")
+
+
+def _recipe(target: Target, expected: type[RecipeType]) -> RecipeType:
+    recipe = target.prompt
+    if not isinstance(recipe, expected):
+        raise TypeError(f"prompt: expected a {expected.__name__}, got {type(recipe).__name__}")
+    return recipe
 
 
 def _box(target: Target, context: PromptContext) -> Found:
@@ -82,32 +110,35 @@ def _box(target: Target, context: PromptContext) -> Found:
     return _single(find_box(recipe, context.volume))
 
 
-def _threshold(target: Target, context: PromptContext) -> Found:
-    recipe = target.prompt
-    if not isinstance(recipe, ThresholdRecipe):
-        raise TypeError(f"prompt: expected a threshold recipe, got {type(recipe).__name__}")
-    return find_boxes(recipe, context.volume)
+def _relative(target: Target, context: PromptContext) -> Found:
+    recipe = _recipe(target, RelativeRecipe)
+    return find_relative(recipe, context.volume, context.found[recipe.to])
 
 
-def _annotation(target: Target, context: PromptContext) -> Found:
-    recipe = target.prompt
-    if not isinstance(recipe, AnnotationRecipe):
-        raise TypeError(f"prompt: expected an annotation recipe, got {type(recipe).__name__}")
-    return find_annotated(recipe, context.volume, context.annotations)
+def _atlas(target: Target, context: PromptContext) -> Found:
+    return find_by_atlas(_recipe(target, AtlasRecipe), target.type, context.volume, context.atlases, context.alignments)
+
+
+def _prior(target: Target, context: PromptContext) -> Found:
+    return find_priors(_recipe(target, PriorRecipe), target.type, context.volume, context.priors, context.alignments)
 
 
 FINDERS: Mapping[type, Callable[[Target, PromptContext], Found]] = {
     PixelBox: _box,
     FractionBox: _box,
     MillimetreBox: _box,
-    ThresholdRecipe: _threshold,
-    AnnotationRecipe: _annotation,
+    ThresholdRecipe: lambda target, context: find_boxes(_recipe(target, ThresholdRecipe), context.volume),
+    BodyRecipe: lambda target, context: find_landmark(_recipe(target, BodyRecipe), context.volume),
+    AnnotationRecipe: lambda target, context: find_annotated(_recipe(target, AnnotationRecipe), context.volume, context.annotations),
+    RelativeRecipe: _relative,
+    AtlasRecipe: _atlas,
+    PriorRecipe: _prior,
 }
 """The recipe of each form of `prompt`."""
 
 
 def _single(found: BoxPrompt | NoneFound) -> Found:
-    return found if isinstance(found, NoneFound) else (found,)
+    return found if isinstance(found, NoneFound) else (FoundObject(prompts=(found,)),)
 
 
 def _clipped(box: BoxPrompt, volume: Volume) -> BoxPrompt | NoneFound:
@@ -124,8 +155,20 @@ def _numbered(found: Sequence[tuple[Target, Found]]) -> GeneratedPrompts:
             continue
         for count, one in enumerate(answer, start=1):
             number = len(objects) + 1
-            label = target.label if len(answer) == 1 else f"{target.label} {count}"
-            drawn, origin = (one.prompt, one.origin) if isinstance(one, AnnotatedPrompt) else (one, None)
-            prompt = dataclasses.replace(drawn, object_id=number)
-            objects.append(PromptedObject(target=target, object_id=number, label=label, prompts=(prompt,), origin=origin))
+            objects.append(
+                PromptedObject(
+                    target=target,
+                    object_id=number,
+                    label=_label(target, one, count if len(answer) > 1 else None),
+                    prompts=tuple(dataclasses.replace(prompt, object_id=number) for prompt in one.prompts),
+                    laterality=target.laterality or one.laterality,
+                    origin=one.origin,
+                )
+            )
     return GeneratedPrompts(objects=tuple(objects), missing=tuple(missing))
+
+
+def _label(target: Target, one: FoundObject, number: int | None) -> str:
+    """The target's label with the object's own name, else with its number where there are several."""
+    ending = one.name or ("" if number is None else str(number))
+    return f"{target.label} {ending}" if ending else target.label

@@ -1,11 +1,13 @@
-"""What a prompt recipe answers: prompts, or none found, which is a proper answer where there is no such object."""
+"""What a prompt recipe answers: objects with their prompts, or none found, which is a proper answer where there is no such object."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from model.prompt import BoxPrompt, Prompt
+from dicom_io.codes import Code
+from model.prompt import Prompt
+from rules.prompts.extent import Extent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +18,8 @@ class NoneFound:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnnotationOrigin:
-    """The annotation that a prompt came from: what ties the result to it."""
+class PromptOrigin:
+    """The annotation, or the segment of an earlier study, that a prompt came from: what ties the result to it."""
 
     kind: str
     """SR, GSPS, RTSTRUCT or SEG."""
@@ -30,13 +32,18 @@ class AnnotationOrigin:
     """Whether an algorithm drew it without a person."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AnnotatedPrompt:
-    """The prompt of one annotated object."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoundObject:
+    """One object: its prompts (at least one, on different slices), the most important first."""
 
-    prompt: Prompt
-    origin: AnnotationOrigin
+    prompts: tuple[Prompt, ...]
+    name: str = ""
+    """What tells it from the recipe's other objects, for its label (`left`); empty: it is numbered where there are several."""
+    laterality: Code | None = None
+    """Where the recipe knows it."""
+    origin: PromptOrigin | None = None
+    extent: Extent | None = None
+    """Of the region that the prompts were made from; None where only the prompts are known."""
 
 
-Found: TypeAlias = tuple[BoxPrompt | AnnotatedPrompt, ...] | NoneFound
-"""One prompt an object."""
+Found: TypeAlias = tuple[FoundObject, ...] | NoneFound

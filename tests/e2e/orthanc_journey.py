@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -77,14 +78,15 @@ def journey(site: Site, folder: Path, http: int) -> dict[str, object]:
     modalities = {ask(http, f"/instances/{instance}/simplified-tags")["Modality"]: instance for instance in instances}
     with urllib.request.urlopen(f"http://127.0.0.1:{http}/instances/{modalities['SEG']}/preview", timeout=20) as answer:
         preview = answer.status
-    trail = [record.event for record in records(load_config(site.config).folders.audit)]
+    trail = records(load_config(site.config).folders.audit)
+    sent = Counter(str(record.details["sop_instance_uid"]) for record in trail if record.event == "delivery-begun")
     return {
         "modalities": sorted(modalities),
         "instances": len(instances),
         "preview": preview,
         "jobs": jobs,
         "killed": sorted(path.name for path in (folder / "killed").iterdir()),
-        "sent": trail.count("delivery-begun"),
+        "sent": max(sent.values()),
     }
 
 

@@ -99,7 +99,7 @@ def in_a_network_of_its_own(command: str) -> dict[str, object]:
 def test_orthanc_commits_one_seg_and_shows_it_though_the_delivery_was_killed_at_every_point(tmp_path: Path) -> None:
     found = in_a_network_of_its_own(f"tests.e2e.orthanc_journey {tmp_path}")
     assert found.pop("killed") == sorted(POINTS)
-    # It goes out again only where the first time may have been cut off: request sent, or answer received and not yet kept.
+    # An object goes out again only where the first time may have been cut off: request sent, or answer received and not yet kept.
     assert found.pop("sent") in (1, 2, 3)
     assert found == {"modalities": ["SEG", "SR"], "instances": 2, "preview": 200, "jobs": {"DELIVERED": 1}}
 

@@ -154,3 +154,46 @@ def _flood(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> list[set[tu
             edge += steps
         found.append(component)
     return found
+
+
+def hot_spots() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Two blurred spots of peak 10 and 4 on a background of 0.5; column x is the patient's x in millimetres."""
+    k, j, i = np.indices((12, 40, 60), np.float32)
+    voxels = np.full(k.shape, 0.5, np.float32)
+    for peak, width, (ck, cj, ci) in ((10.0, 4.0, (5, 15, 15)), (4.0, 3.0, (6, 20, 45))):
+        voxels += (peak - 0.5) * np.exp(-((4 * (k - ck) ** 2 + (j - cj) ** 2 + (i - ci) ** 2) / (2 * width**2)))
+    return voxels.astype(np.float32)
+
+
+def test_each_region_ends_at_its_share_of_its_own_peak() -> None:
+    """On a background of 0.5 a Gaussian spot falls to 41 % of its peak within another radius than a hotter one of another width."""
+    first, second = prompts(hot_spots(), low="2.5", share_of_peak="0.41", n_largest="5")[0]
+    for item, peak, width, (k, j, i) in ((first, 10.0, 4.0, (5, 15, 15)), (second, 4.0, 3.0, (6, 20, 45))):
+        radius = int(width * np.sqrt(-2 * np.log((0.41 * peak - 0.5) / (peak - 0.5))))
+        assert box(item) == (k, (i - radius, j - radius, i + radius, j + radius))
+
+
+def test_the_shoulder_of_a_hotter_spot_is_no_spot() -> None:
+    voxels = hot_spots()
+    voxels[5, 15, 22] = 3.9  # a peak of its own above 2.5, whose region runs into the hotter one's
+    assert len(prompts(voxels, low="2.5", share_of_peak="0.41", n_largest="5")[0]) == 2
+
+
+def test_a_share_of_the_peak_needs_a_least_peak() -> None:
+    with pytest.raises(ValueError, match="the least value of a peak, got any"):
+        prompts(hot_spots(), high="50", share_of_peak="0.41")
+
+
+def test_regions_are_chosen_by_where_in_the_body_their_centre_lies() -> None:
+    (only,), _ = prompts(two_spots_in_a_body(), low="150", n_largest="5", feet_to_head={"minimum": "0.5"})
+    assert box(only)[0] == 5
+    objects, missing = prompts(two_spots_in_a_body(), low="150", n_largest="5", right_to_left={"minimum": "0.9"})
+    assert objects == ()
+    assert missing == ["none of 2 regions has its centre in the asked part of the body"]
+
+
+def two_spots_in_a_body() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    spots = two_spots()
+    voxels = empty(8, 40, 40)
+    voxels[:, 2:38, 2:38] = 40.0
+    return np.maximum(voxels, spots)
