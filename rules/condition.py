@@ -10,18 +10,16 @@ hold. `all`, `any` and `not` combine conditions. A multi-valued attribute (Image
 | `SeriesDescription: {matches: "(?i).*liver.*"}` | matches the whole regular expression                           |
 | `SliceThickness: {range: {minimum: 0.5, maximum: 5}}` | lies in the range, bounds included                       |
 | `ContrastBolusAgent: {present: true}`  | is there and not empty (false: absent or empty)                         |
-| `source_address: {network: [10.1.0.0/16]}` | is an IP address of one of these networks                           |
 """
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydicom.datadict import dictionary_VR, keyword_dict
 
-from rules.facts import ADDRESS, FACTS
+from rules.facts import FACTS
 from rules.pattern import compile_pattern
 from rules.scalars import Flag, Number, Section, Text, near_match
 
@@ -75,13 +73,6 @@ class Interval(Section):
         return self
 
 
-def _network(text: str) -> str:
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        raise ValueError(f"expected an address or a network such as 10.1.0.0/16, got {text!r} ({error})") from error
-
-
 class ValueTest(Section):
     """One test of one attribute; exactly one of its keys."""
 
@@ -90,15 +81,12 @@ class ValueTest(Section):
     matches: Annotated[Text, AfterValidator(_checked_pattern)] | None = None
     range: Interval | None = None
     present: Flag | None = None
-    network: Annotated[tuple[Annotated[Text, AfterValidator(_network)], ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> ValueTest:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"expected exactly one of matches, range, present, network (or a text, or a list), got {', '.join(given) or 'none'}"
-            )
+            raise ValueError(f"expected exactly one of matches, range, present (or a text, or a list), got {', '.join(given) or 'none'}")
         return self
 
 
@@ -126,12 +114,6 @@ TEST_FORMS = {
             "additionalProperties": False,
         },
         {"type": "object", "properties": {"present": {"type": "boolean"}}, "required": ["present"], "additionalProperties": False},
-        {
-            "type": "object",
-            "properties": {"network": {"type": "array", "items": {"type": "string"}, "minItems": 1}},
-            "required": ["network"],
-            "additionalProperties": False,
-        },
     ]
 }
 AttributeTest: TypeAlias = Annotated[ValueTest, BeforeValidator(_spelled_out), WithJsonSchema(TEST_FORMS)]
@@ -163,8 +145,4 @@ class Condition(Section):
         for key, test in self.tests.items():
             if test.range is not None and not is_numeric(key):
                 raise ValueError(f"{key}: a range compares numbers, got an attribute of {representation(key)}; use matches or a list")
-            if test.network is not None and representation(key) != ADDRESS:
-                raise ValueError(
-                    f"{key}: a network holds addresses, got an attribute of {representation(key)}; only source_address has one"
-                )
         return self

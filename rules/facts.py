@@ -1,4 +1,4 @@
-"""Facts: what a rule may ask of a series that no single DICOM attribute says: its geometry, its contrast phase, its sender's address.
+"""Facts: what a rule may ask of a series that no single DICOM attribute says: its geometry and its contrast phase.
 
 Facts are written in lower case, DICOM keywords in capitals, so that the two never meet. A fact that cannot be told (no
 volume, nothing in the header) is absent, and a condition can ask for that too: `{present: false}`.
@@ -13,7 +13,6 @@ volume, nothing in the header) is absent, and a condition can ask for that too: 
 | `tilt_degrees`     | between the stack's direction and its slices' normal; 0 without gantry tilt                  |
 | `contrast`         | true or false, by Contrast/Bolus Agent (0018,0010)                                           |
 | `phase`            | native, arterial, portal-venous, delayed, by the words of the series description             |
-| `source_address`   | IP address that the series was sent from                                                     |
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-TEXT, NUMBER_KIND, ADDRESS = "CS", "DS", "address"
+TEXT, NUMBER_KIND = "CS", "DS"
 
 FACTS: Mapping[str, str] = {
     "plane": TEXT,
@@ -33,7 +32,6 @@ FACTS: Mapping[str, str] = {
     "tilt_degrees": NUMBER_KIND,
     "contrast": TEXT,
     "phase": TEXT,
-    "source_address": ADDRESS,
 }
 """The kind of every fact's values, in the terms of DICOM's value representations."""
 

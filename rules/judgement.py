@@ -103,7 +103,6 @@ EXPECTED: Mapping[str, Callable[[ValueTest], str]] = {
     "one_of": lambda test: f"one of {', '.join(map(shown, test.one_of or ()))}",
     "matches": lambda test: f"a match of {shown(test.matches)}",
     "range": _range_words,
-    "network": lambda test: f"an address of {', '.join(test.network or ())}",
     "present": lambda test: "a value" if test.present else "no value",
 }
 """How each form of a test is said."""

@@ -6,7 +6,6 @@ rules that somebody asks about.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -92,11 +91,6 @@ def _pattern(_key: str, test: ValueTest) -> ValuePredicate:
     return lambda values: any(matches(pattern, value) for value in values)
 
 
-def _membership(_key: str, test: ValueTest) -> ValuePredicate:
-    networks = tuple(ipaddress.ip_network(text) for text in test.network or ())
-    return lambda values: any(address in network for address in map(ipaddress.ip_address, values) for network in networks)
-
-
 def _number(text: str) -> float | str:
     return float(text) if NUMBER.fullmatch(text) else text
 
@@ -106,7 +100,6 @@ FORMS: Mapping[str, Callable[[str, ValueTest], ValuePredicate]] = {
     "one_of": lambda key, test: _equality(key, test.one_of or ()),
     "matches": _pattern,
     "range": _interval,
-    "network": _membership,
     "present": lambda _key, test: lambda values: bool(values) == test.present,
 }
 """How each form of a test is decided."""

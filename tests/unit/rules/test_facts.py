@@ -49,8 +49,6 @@ def test_contrast_is_told_by_its_agent() -> None:
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        ({"Modality": {"network": ["10.0.0.0/8"]}}, "only source_address has one"),
-        ({"source_address": {"network": ["10.0.0.300"]}}, "expected an address or a network"),
         ({"plane": {"range": {"minimum": "1"}}}, "a range compares numbers"),
         ({"coverage": {"range": {"minimum": "1"}}}, "did you mean 'coverage_mm'?"),
     ],

@@ -17,7 +17,6 @@ CT: Attributes = {
     "plane": "axial",
     "slices": "40",
     "coverage_mm": "195",
-    "source_address": "10.1.2.3",
 }
 PATIENT = {
     "PatientName": "CTESTI^PLANTED",
@@ -63,8 +62,6 @@ def holds(condition: object, attributes: Attributes) -> bool:
         ({"plane": ["sagittal", "coronal"]}, False),
         ({"coverage_mm": {"range": {"minimum": "300"}}}, False),
         ({"phase": {"present": "false"}}, True),
-        ({"source_address": {"network": ["10.1.0.0/16", "::1"]}}, True),
-        ({"source_address": {"network": ["192.168.0.0/24"]}}, False),
         ({"all": [{"Modality": "CT"}, {"ImageType": "AXIAL"}]}, True),
         ({"all": [{"Modality": "CT"}, {"ImageType": "CORONAL"}]}, False),
         ({"any": [{"Modality": "MR"}, {"ImageType": "AXIAL"}]}, True),
