@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import logging
 import threading
 import time
 from collections.abc import Callable
 
 from dicom_io.admission import Admission, Rejection, Request
 
+LOG = logging.getLogger(__name__)
+COMPLAINT_SECONDS = 60.0
+"""How often the log is told again that there is no space."""
 MAXIMUM_ADDRESSES = 4096
 """How many addresses are remembered for their rate; a flood from more forgets the oldest."""
 
@@ -39,6 +43,7 @@ class Door:
         self._lock = threading.Lock()
         self._active: collections.Counter[str] = collections.Counter()
         self._allowances: collections.OrderedDict[str, tuple[float, float, int]] = collections.OrderedDict()
+        self._complained_at: float | None = None
 
     @property
     def active(self) -> int:
@@ -62,6 +67,7 @@ class Door:
     def enter(self, request: Request, admission: Admission) -> Rejection | None:
         """Let an admitted peer in, which must `leave` again, or say which limit is reached."""
         if not self._has_space():
+            self._complain()
             return Rejection.NO_SPACE
         own = admission.maximum_associations
         limit = self._settings.maximum_associations_per_peer if own is None else own
@@ -72,6 +78,15 @@ class Door:
                 return Rejection.PEER_LIMIT
             self._active[request.calling_ae_title] += 1
         return None
+
+    def _complain(self) -> None:
+        """Tell the log that peers are turned away for want of space, now and then: they come again and again."""
+        with self._lock:
+            now = self._clock()
+            if self._complained_at is not None and now - self._complained_at < COMPLAINT_SECONDS:
+                return
+            self._complained_at = now
+        LOG.warning("associations are rejected: the disk is filled up to its reserve; free some space, or lower `spool.reserve_mib`")
 
     def leave(self, request: Request) -> None:
         """An association that was let in has ended."""

@@ -97,3 +97,14 @@ def test_a_peer_needs_a_proper_title_and_proper_networks() -> None:
         Peer(ae_title="A TITLE OF SEVENTEEN")
     with pytest.raises(ValueError, match="not-a-network"):
         Peer(ae_title="SCANNER", networks=("not-a-network",))
+
+
+def test_a_full_disk_is_told_to_the_log_once_a_minute_however_often_peers_come(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    door = Door(DoorSettings(), has_space=lambda: False, clock=clock)
+    for _ in range(5):
+        assert door.enter(request("A"), ANY) is Rejection.NO_SPACE
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    clock.now += 61.0
+    door.enter(request("A"), ANY)
+    assert len(caplog.records) == 2
