@@ -139,7 +139,7 @@ def test_rules_that_changed_are_read_anew_without_a_restart_and_a_released_job_m
         (site.folder / "rules.yaml").write_text(CT_BOX)
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "rules read anew: 1" in service.log.read_text(), "the new rules")
-        run([*MEDSAM2D, "jobs", "release", "1", "--config", str(site.config)])
+        run([*MEDSAM2D, "jobs", "retry", "1", "--config", str(site.config)])
         wait_until(lambda: jobs(site).get("DELIVERED") == 1, "the delivery")
     assert len(site.segmentations()) == 1
     assert "the chain is whole" in run([*MEDSAM2D, "audit", "verify", "--config", str(site.config)]).stdout
