@@ -86,3 +86,9 @@ def test_package_markers_hold_nothing_but_a_docstring() -> None:
             body = ast.parse(path.read_text()).body
             assert len(body) == 1, f"{path}: expected a docstring alone"
             assert isinstance(body[0], ast.Expr), f"{path}: expected a docstring alone"
+
+
+def test_the_command_line_loads_torch_and_simpleitk_only_when_a_command_needs_them() -> None:
+    code = "import sys, daemon.cli; print([name for name in ('torch', 'SimpleITK') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"

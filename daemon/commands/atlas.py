@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.atlas_sources import AtlasSource, read_source
 from daemon.commands.common import JsonOption
 from daemon.errors import ConfigError
 from dicom_io.codes import Code
 from dicom_io.geometry import voxel_volume_mm3
 from rules.atlas import Atlas, Structure, read_atlas, write_atlas
+
+if TYPE_CHECKING:
+    from daemon.atlas_sources import AtlasSource
 
 app = typer.Typer(help="Build and show atlases for the prompt recipe `atlas`.", no_args_is_help=True)
 SPELLING = "NAME=LABEL or NAME=LABEL:CODE:SCHEME, for example 1=Liver:10200004:SCT"
@@ -33,6 +35,8 @@ def build(
     """Build an atlas: voxels, geometry and the masks of known structures in one file, without any header of the patient."""
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out.name}: expected a file name that ends in .npz")
+    from daemon.atlas_sources import read_source  # torch loads only for the commands that need it
+
     given = read_source(source, labels)
     atlas = Atlas(
         name=out.stem,
