@@ -15,7 +15,7 @@ rules:
     targets: &targets
       - label: Bone
         category: AnatomicalStructure
-        type: {value: "272673000", scheme: SCT, meaning: Bone}
+        type: {value: "3138006", scheme: SCT, meaning: Bone}
         window: {low: -450, high: 1050}
         prompt: {kind: threshold, low: 250}
   - name: head-ct
