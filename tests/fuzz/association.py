@@ -7,6 +7,7 @@ always the same, so that a failure is repeated by its seed and number alone; `--
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import logging
@@ -14,7 +15,7 @@ import random
 import socket
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pydicom.uid import CTImageStorage
@@ -72,17 +73,30 @@ class Tally:
 def run(seed: int, count: int, tally: Tally) -> None:
     """Feed inputs 0 to `count` - 1 of a seed; AssertionError or any other exception is a finding."""
     configure_pynetdicom()
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # as the service does: it would quote values
-    logging.getLogger("dicom_io").setLevel(logging.CRITICAL)
-    agreed = _agreement()
-    for number in range(count):
-        dice = Dice(f"{seed}/{number}")
-        try:
-            # One in eight negotiates too, which takes most of its time.
-            _one(_conversation(dice), None if number % 8 == 0 else agreed, tally)
-        except BaseException as error:
-            error.add_note(f"seed {seed}, input {number}")
-            raise
+    with _quiet("pydicom", "dicom_io"):  # the service keeps pydicom quiet too: it would quote values
+        agreed = _agreement()
+        for number in range(count):
+            dice = Dice(f"{seed}/{number}")
+            try:
+                # One in eight negotiates too, which takes most of its time.
+                _one(_conversation(dice), None if number % 8 == 0 else agreed, tally)
+            except BaseException as error:
+                error.add_note(f"seed {seed}, input {number}")
+                raise
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Silence these loggers for a while; what runs later in the same process is heard again."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 class _Associated(Association):
