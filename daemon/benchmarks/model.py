@@ -65,7 +65,9 @@ class Row:
     slices_per_second: float
     """Of the engine, an object's slice counted as one."""
     peak_mib: float
-    """Of the engine, above the weights; with the frames' features, memories and the masks."""
+    """Of the engine, above the weights; with the frames given, their features, memories and the masks."""
+    frames_mib: float
+    """Of these, the frames given: the only part, with the masks of visited slices, that grows with the volume."""
     encodes: int
     gflop_per_second: float
     """Of the engine: what it multiplied."""
@@ -130,6 +132,7 @@ class ModelBenchmark:
             cpu_ratio=round(float(reference[1] / engine[1]), 2),
             slices_per_second=round((steps + cell.objects) / float(engine[0]), 3),
             peak_mib=round((turns.peak - self._at_rest - turns.held) / 2**20, 1),
+            frames_mib=round(frames.nbytes / 2**20, 1),
             encodes=result.frames_encoded,
             gflop_per_second=round(flops / float(engine[0]) / 1e9, 1),
             share_of_peak=round(flops / float(engine[0]) / peak, 3),
