@@ -144,7 +144,8 @@ def _line(row: Row) -> str:
     return (
         f"{row.slices} slices, {row.objects} objects on {row.object_slices} each: "
         f"reference {row.seconds_reference:.1f} s{summed}, engine {row.seconds_engine:.1f} s, {row.ratio:.2f} times as fast "
-        f"(by CPU seconds {row.cpu_ratio:.2f}); {row.slices_per_second:.2f} slices/s, peak {row.peak_mib:.0f} MiB ({row.frames_mib:.0f} of them the frames), "
+        f"(by CPU seconds {row.cpu_ratio:.2f}); {row.slices_per_second:.2f} slices/s, "
+        f"peak {row.peak_mib:.0f} MiB ({row.frames_mib:.0f} of them the frames), "
         f"{row.gflop_per_second:.0f} GFLOP/s = {row.share_of_peak:.0%} of a matrix product's speed; "
         f"{verdict} (worst Dice {row.worst_dice:.4f})"
     )
