@@ -29,6 +29,20 @@ main()
 """
 """Our listener as it would be if it did not care: only to show what durability costs."""
 
+RULE = """
+rules:
+  - name: nothing-that-is-sent
+    match: {Modality: OT}
+    destinations: []
+    targets:
+      - label: Liver
+        category: AnatomicalStructure
+        type: {value: "10200004", scheme: SCT, meaning: Liver}
+        window: {low: 0, high: 1}
+        prompt: {kind: box, unit: fraction, frame: middle, left: 0.1, top: 0.1, right: 0.9, bottom: 0.9}
+"""
+"""A service must have a rule; this one asks for nothing that is sent."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -86,12 +100,13 @@ def pss_mib(pid: int) -> float:
 
 
 def _ours(folder: Path, port: int, data_path: str) -> Path:
+    (folder / "rule.yaml").write_text(RULE)
     config = folder / "config.yaml"
     config.write_text(
         f"ae_title: {CALLED}\n"
         f"listener:\n  port: {port}\n  data_path: {data_path}\n  maximum_associations: 100\n  maximum_associations_per_peer: 100\n"
         f"  peers:\n    - ae_title: {CALLING}\n      networks: [127.0.0.1/32]\n"
-        f"folders:\n  state: state\nspool:\n  reserve_mib: 16\n"
+        f"rules:\n  paths: [rule.yaml]\nfolders:\n  state: state\nspool:\n  reserve_mib: 16\n"
         f"logging:\n  level: warning\n"
     )
     return config
