@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,17 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
+from dicom_io.gaps import GapPolicy
 from dicom_io.geometry import Float64
 from dicom_io.series import read_series
 from dicom_io.synthesis import SyntheticStudy, write_ct_series
 from dicom_io.uids import derive_uid
-from dicom_io.volume import SourceFrame, Volume
-from dicom_io.volume_reader import read_volume
+from dicom_io.volume import Volume
+from dicom_io.volume_reader import read_stack
 from tests.unit.dicom_io.ct_files import GEOMETRIES, write_enhanced_volume
 
 SLICES, ROWS, COLUMNS = 10, 24, 20
+AFFINE_TOLERANCE_MM = 1e-3
 AXES: Mapping[str, tuple[float, float, float]] = {
     f"{sign}{name}": (x * factor, y * factor, z * factor)
     for name, (x, y, z) in (("x", (1.0, 0.0, 0.0)), ("y", (0.0, 1.0, 0.0)), ("z", (0.0, 0.0, 1.0)))
@@ -103,7 +105,15 @@ def against(row: Sequence[float], column: Sequence[float], spacing: tuple[float,
 
 def _read(name: str, folder: Path, matrix: Float64, position: str) -> Case:
     paths = _write(name, folder, matrix, position)
-    return Case(name=name, folder=folder, volume=read_volume(read_series(paths)), marked=_marked(paths))
+    return Case(name=name, folder=folder, volume=_as_served(paths, matrix), marked=_marked(paths))
+
+
+def _as_served(paths: Sequence[Path], matrix: Float64, gaps: GapPolicy = "refuse", number: int = 0) -> Volume:
+    """The volume that the service makes of these files, the `number`-th of the series; it must lie where it was made (PS3.3 C.7.6.2.1.1)."""
+    volume = read_stack(read_series(paths, gaps).expect_stacks()[number])
+    if matrix[:3, 0] @ volume.affine[:3, 0] > 0:  # files against the normal: the volume begins at the other end
+        np.testing.assert_allclose(volume.affine, matrix, atol=AFFINE_TOLERANCE_MM)
+    return volume
 
 
 def _write(name: str, folder: Path, matrix: Float64, position: str = "HFS", slices: int = SLICES) -> tuple[Path, ...]:
@@ -118,23 +128,6 @@ def _marked(paths: Sequence[Path]) -> dict[Frame, NDArray[np.bool_]]:
     return {(str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID), 1): marker(number) for number, path in marked.items()}
 
 
-def _volume(paths: Sequence[Path | None], matrix: Float64) -> Volume:
-    """The volume of files that lie on a grid, in its order; None where a slice was bridged."""
-    headers = [None if path is None else pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
-    sources = tuple(
-        None if header is None or path is None
-        else SourceFrame(path=path, sop_class_uid=str(header.SOPClassUID), sop_instance_uid=str(header.SOPInstanceUID))
-        for path, header in zip(paths, headers, strict=True)
-    )  # fmt: skip
-    first = next(header for header in headers if header is not None)
-    return Volume(
-        voxels=np.zeros((len(paths), ROWS, COLUMNS), np.float32),
-        affine=matrix,
-        frame_of_reference_uid=str(first.FrameOfReferenceUID),
-        sources=sources,
-    )
-
-
 def tilt(degrees: float) -> Maker:
     """A gantry tilted about x: slices step straight along z, and aside of their normal."""
 
@@ -142,7 +135,7 @@ def tilt(degrees: float) -> Maker:
         angle = math.radians(degrees)
         matrix = affine((1.0, 0.0, 0.0), (0.0, math.cos(angle), math.sin(angle)), (3.0, 0.7, 0.7), (0.0, 0.0, 1.0))
         paths = _write(name, folder, matrix)
-        return Case(name=name, folder=folder, volume=_volume(paths, matrix), marked=_marked(paths))
+        return Case(name=name, folder=folder, volume=_as_served(paths, matrix), marked=_marked(paths))
 
     return make
 
@@ -155,8 +148,8 @@ def gap(name: str, folder: Path) -> Case:
     for missing in (4, 5):
         del marked[str(pydicom.dcmread(paths[missing]).SOPInstanceUID), 1]
         paths[missing].unlink()
-    bridged = [path if path.exists() else None for path in paths]
-    return Case(name=name, folder=folder, volume=_volume(bridged, matrix), marked=marked)
+    sent = [path for path in paths if path.exists()]
+    return Case(name=name, folder=folder, volume=_as_served(sent, matrix, "bridge"), marked=marked)
 
 
 def longest_run(name: str, folder: Path) -> Case:
@@ -166,7 +159,7 @@ def longest_run(name: str, folder: Path) -> Case:
     for number in (7, 8, 9):
         _move(paths[number], (0.0, 0.0, 2.5 * (number - 6)))
     marked = _marked(paths[:7])
-    return Case(name=name, folder=folder, volume=_volume(paths[:7], matrix), marked=marked)
+    return Case(name=name, folder=folder, volume=_as_served(paths, matrix, "longest_run"), marked=marked)
 
 
 def jitter(name: str, folder: Path) -> Case:
@@ -176,7 +169,7 @@ def jitter(name: str, folder: Path) -> Case:
     generator = np.random.default_rng(11)
     for path in paths:
         _move(path, generator.uniform(-0.008, 0.008, 3))
-    return Case(name=name, folder=folder, volume=read_volume(read_series(paths)), marked=_marked(paths))
+    return Case(name=name, folder=folder, volume=read_stack(read_series(paths).stack), marked=_marked(paths))
 
 
 def phases(name: str, folder: Path) -> Case:
@@ -184,22 +177,25 @@ def phases(name: str, folder: Path) -> Case:
     matrix = affine((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (2.5, 0.7, 0.7))
     first = _write(name, folder, matrix)
     second = [_twin(path, folder / f"phase2.{path.name}", acquisition=2) for path in first]
-    return Case(name=name, folder=folder, volume=_volume(second, matrix), marked=_marked(second))
+    return Case(name=name, folder=folder, volume=_as_served([*first, *second], matrix, number=1), marked=_marked(second))
 
 
 def duplicate(name: str, folder: Path) -> Case:
-    """One slice was sent twice under two SOP Instance UIDs; the newer one is a slice of the volume."""
+    """One instance lies there twice, under two names."""
     matrix = affine((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (2.5, 0.7, 0.7))
-    paths = list(_write(name, folder, matrix))
-    paths[4] = _twin(paths[4], folder / "again.dcm", acquisition=1)
-    return Case(name=name, folder=folder, volume=_volume(paths, matrix), marked=_marked(paths))
+    paths = _write(name, folder, matrix)
+    again = folder / "again.dcm"
+    again.write_bytes(paths[4].read_bytes())
+    volume = _as_served([*paths, again], matrix)
+    again.unlink()  # the readers take a file for an image
+    return Case(name=name, folder=folder, volume=volume, marked=_marked(paths))
 
 
 def single_slice(name: str, folder: Path) -> Case:
     """One slice, whose step is its thickness."""
     matrix = affine((0.0, 1.0, 0.0), (0.0, 0.0, -1.0), (4.0, 0.7, 0.9))
     paths = _write(name, folder, matrix, slices=1)
-    return Case(name=name, folder=folder, volume=_volume(paths, matrix), marked=_marked(paths))
+    return Case(name=name, folder=folder, volume=_as_served(paths, matrix), marked=_marked(paths))
 
 
 def enhanced(geometry: str) -> Maker:
@@ -213,9 +209,11 @@ def enhanced(geometry: str) -> Maker:
         # Each case has UIDs of its own: the readers look at all of them in one process.
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(derive_uid("2.25", name))
         dataset.save_as(folder / "enhanced.dcm")
-        sources = tuple(replace(source, sop_instance_uid=str(dataset.SOPInstanceUID)) for source in volume.sent)
-        marked = {(source.sop_instance_uid, source.frame_number): marker(k, shape) for k, source in enumerate(sources) if 2 <= k < 7}
-        return Case(name=name, folder=folder, volume=replace(volume, sources=sources), marked=marked)
+        uid = str(dataset.SOPInstanceUID)
+        # Which frame lies where is told by how the file was made, not by how it is read.
+        marked = {(uid, source.frame_number): marker(k, shape) for k, source in enumerate(volume.sent) if 2 <= k < 7}
+        served = _as_served([folder / "enhanced.dcm"], volume.affine)
+        return Case(name=name, folder=folder, volume=served, marked=marked)
 
     return make
 
