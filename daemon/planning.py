@@ -41,18 +41,24 @@ class Planned:
 
 
 def plan_volumes(request: SeriesRequest, ruleset: RuleSet) -> tuple[Planned | Skipped | Refused, ...]:
-    """Return what is to become of each volume of a series, and of the instances that are none, the volumes first.
+    """Return what is to become of each volume of a series, and of the instances that are none, the volumes to be segmented first.
 
     Raises the reason why the series holds no volume, where no policy for gaps could make one.
     """
     series = request.series
     if not series.stacks and not any(part.part for part in series.refused):
         raise series.refusal
-    parts: tuple[SliceStack | Refused, ...] = (*series.stacks, *series.refused)
+    outcomes = [outcome for _, outcome in plan_parts(request, ruleset)]
+    return tuple(sorted(outcomes, key=lambda outcome: not isinstance(outcome, Planned)))
+
+
+def plan_parts(request: SeriesRequest, ruleset: RuleSet) -> tuple[tuple[SliceStack | Refused, Planned | Skipped | Refused], ...]:
+    """Return each volume of a series, and the instances that are none, with what is to become of it."""
+    parts: tuple[SliceStack | Refused, ...] = (*request.series.stacks, *request.series.refused)
     judged = [_planned(request, part, ruleset) for part in parts]
-    planned = [item for item in judged if isinstance(item, Planned)]
-    others = [item for item in judged if not isinstance(item, Planned)]
-    return (*_chosen(planned), *others)
+    chosen = _chosen([item for item in judged if isinstance(item, Planned)])
+    outcomes = [next(chosen[item.plan.rule.name]) if isinstance(item, Planned) else item for item in judged]
+    return tuple((part, outcome) for part, outcome in zip(parts, outcomes, strict=True) if outcome is not None)
 
 
 def wrong_unit(plan: Plan, volume: Volume, stack: SliceStack) -> NoSuv | None:
@@ -80,19 +86,20 @@ def _prefix(part: SliceStack | Refused) -> str:
     return f"{part.split}: " if isinstance(part, SliceStack) and part.split else ""
 
 
-def _chosen(planned: Sequence[Planned]) -> Iterator[Planned | Skipped | Refused]:
-    """The volumes that each rule wants of those that it matches, in their order."""
+def _chosen(planned: Sequence[Planned]) -> dict[str, Iterator[Planned | Skipped | Refused | None]]:
+    """By rule: what becomes of each volume that it matches, in their order; None for those of which the first one speaks."""
     by_rule: dict[str, list[Planned]] = {}
     for item in planned:
         by_rule.setdefault(item.plan.rule.name, []).append(item)
-    for name, items in by_rule.items():
-        wanted = _wanted(items)
-        if len(wanted) > MOST_VOLUMES:
-            yield _too_many(name, items)
-            continue
-        for item in items:
-            left = f"{item.stack.split}: rule {name!r} takes only one volume of a series ({item.plan.rule.volumes})"
-            yield item if item in wanted else Skipped(reasons=(left,))
+    return {name: iter(_of_rule(name, items)) for name, items in by_rule.items()}
+
+
+def _of_rule(name: str, items: Sequence[Planned]) -> list[Planned | Skipped | Refused | None]:
+    wanted = _wanted(items)
+    if len(wanted) > MOST_VOLUMES:
+        return [_too_many(name, items), *[None] * (len(items) - 1)]
+    left = f"rule {name!r} takes only one volume of a series ({items[0].plan.rule.volumes})"
+    return [item if item in wanted else Skipped(reasons=(f"{item.stack.split}: {left}",)) for item in items]
 
 
 def _wanted(items: Sequence[Planned]) -> Sequence[Planned]:

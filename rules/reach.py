@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from pydicom.datadict import dictionary_VM, keyword_dict
 
-from rules.condition import Condition, ValueTest
+from rules.condition import SOURCE_ADDRESS, Condition, ValueTest, wanted_values
+from rules.networks import overlap
 from rules.predicates import value_predicate
 from rules.rule import Rule, RuleSet
 
@@ -90,7 +91,7 @@ def _denials(condition: Condition) -> Iterator[Condition]:
 def _test_implies(key: str, narrow: ValueTest, wide: ValueTest) -> bool:
     if narrow == wide:
         return True
-    values = _values(narrow)
+    values = wanted_values(narrow)
     if values is not None:
         # Several values may stand in one attribute, and one that passes is enough: each of them must pass by itself.
         holds = value_predicate(key, wide)
@@ -98,10 +99,6 @@ def _test_implies(key: str, narrow: ValueTest, wide: ValueTest) -> bool:
     if narrow.range is not None and wide.range is not None:
         return _bounds(wide)[0] <= _bounds(narrow)[0] and _bounds(narrow)[1] <= _bounds(wide)[1]
     return wide.present is True and narrow.present is None
-
-
-def _values(test: ValueTest) -> tuple[str, ...] | None:
-    return (test.equals,) if test.equals is not None else test.one_of
 
 
 def _bounds(test: ValueTest) -> tuple[float, float]:
@@ -129,8 +126,11 @@ def _denied(first: Condition, second: Condition) -> bool:
 def _excludes(key: str, first: ValueTest, second: ValueTest) -> bool:
     if {first.present, second.present} == {True, False} or (first.present is False) != (second.present is False):
         return True
+    wanted = wanted_values(first), wanted_values(second)
+    if key == SOURCE_ADDRESS and wanted[0] is not None and wanted[1] is not None:
+        return not any(overlap(one, other) for one in wanted[0] for other in wanted[1])
     for one, other in ((first, second), (second, first)):
-        values = _values(one)
+        values = wanted_values(one)
         if _is_single(key) and values is not None and other.present is None:
             holds = value_predicate(key, other)
             return not any(holds((value,)) for value in values)

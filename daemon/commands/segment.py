@@ -14,7 +14,7 @@ from daemon.annotations import is_annotation_object
 from daemon.arrays import is_array_file, read_arrays, write_arrays
 from daemon.config import Config, ResultSettings
 from daemon.errors import ConfigError
-from daemon.inference import window_bounds
+from daemon.intensity_window import window_bounds
 from daemon.models import ResidentModels, resident_models
 from daemon.pipeline import Segmented, segment_series
 from daemon.planning import Skipped
