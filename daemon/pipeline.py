@@ -44,6 +44,8 @@ class Segmented:
     volume: Volume
     objects: SegmentedObjects
     missing: tuple[str, ...]
+    shadow: bool = False
+    """Whether the rule is in shadow: what is written is sent to nobody."""
 
 
 def segment_series(request: SeriesRequest, tools: Tools) -> Iterator[Skipped | Refused | Segmented]:
@@ -92,7 +94,7 @@ def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Sk
         results = write_results(findings, tools.result)
     if not kept.results:
         reasons = tuple(reason for verdict in verdicts for reason in verdict.reasons) + missing
-        return Skipped(reasons=reasons, written=results.written)
+        return Skipped(reasons=reasons, written=results.written, shadow=plan.rule.shadow)
     return Segmented(
         written=results.written,
         provenance=results.provenance,
@@ -100,6 +102,7 @@ def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Sk
         volume=volume,
         objects=kept,
         missing=missing,
+        shadow=plan.rule.shadow,
     )
 
 

@@ -30,6 +30,8 @@ class Skipped:
     reasons: tuple[str, ...]
     written: tuple[WrittenObject, ...] = ()
     """A report that says so, where the rule asks for one."""
+    shadow: bool = False
+    """Whether the rule is in shadow: what is written is sent to nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,6 +161,12 @@ def wanted_values(test: ValueTest) -> tuple[str, ...] | None:
     return (test.equals,) if test.equals is not None else test.one_of
 
 
+def asked_keys(condition: Condition) -> frozenset[str]:
+    """Return every key that a condition asks for, in its combinations too."""
+    inner = (*(condition.all or ()), *(condition.any or ()), *((condition.negation,) if condition.negation else ()))
+    return frozenset(condition.tests).union(*map(asked_keys, inner))
+
+
 def _expect_possible(key: str, test: ValueTest) -> None:
     """Raise ValueError for a test that no value of `key` could ever pass."""
     wanted = wanted_values(test) or ()

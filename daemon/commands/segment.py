@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.annotations import is_annotation_object
+from daemon.annotation_objects import is_annotation_object
 from daemon.arrays import is_array_file, read_arrays, write_arrays
 from daemon.config import Config, ResultSettings
 from daemon.errors import ConfigError
