@@ -122,6 +122,10 @@ class Audit:
         """A person copied what was put aside out of the spool."""
         return self._append("quarantine-exported", name=name, study_instance_uid=study_instance_uid, user=_user())
 
+    def study_explained(self, study_instance_uid: str) -> AuditRecord:
+        """A person had the rules explained on a study that was received, and saw its images."""
+        return self._append("study-explained", study_instance_uid=study_instance_uid, user=_user())
+
     def drain(self, *, begins: bool) -> AuditRecord:
         """A person lets no further job begin, or lets them begin again."""
         return self._append("drain-begun" if begins else "drain-ended", user=_user())

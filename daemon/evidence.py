@@ -10,14 +10,14 @@ from typing import Literal
 
 from daemon.annotations import asks_for_annotations, read_study
 from daemon.contest import Contestant, contestant_of
+from daemon.planning import matched_parts
 from daemon.request import SeriesRequest
 from daemon.store import Priority, Store, WaitingSeries
 from dicom_io.errors import DicomError, NotDicom, RejectedInput
 from dicom_io.instance import READING_ERRORS, InstanceHeader, read_header
 from dicom_io.missing_slices import missing_slices
 from dicom_io.series import judge_series
-from dicom_io.slice_stack import Refused, SliceStack
-from rules.match import Plan, match
+from rules.match import Plan
 from rules.off_peak import OffPeak
 from rules.predicates import Attributes
 from rules.rule import Completeness, RuleSet
@@ -158,9 +158,7 @@ def _plans(
         source_address=waiting.source_address,
         study=tuple(study),
     )
-    parts: tuple[SliceStack | Refused, ...] = (*series.stacks, *series.refused)
-    judged = ((match(attributes, ruleset), attributes) for attributes in map(request.attributes_of, parts))
-    return [(plan, attributes) for plan, attributes in judged if isinstance(plan, Plan)]
+    return matched_parts(request, ruleset)
 
 
 def _asked(waiting: WaitingSeries, count: Count | None) -> tuple[int | None, bool]:

@@ -16,6 +16,7 @@ from dicom_io.slice_stack import Refused, SliceStack
 from dicom_io.suv import SUV_BW
 from dicom_io.volume import Volume
 from rules.match import NoMatch, Plan, match
+from rules.predicates import Attributes
 from rules.prompts.threshold import ThresholdRecipe
 from rules.rule import RuleSet, Target
 
@@ -61,6 +62,13 @@ def plan_parts(request: SeriesRequest, ruleset: RuleSet) -> tuple[tuple[SliceSta
     chosen = _chosen([item for item in judged if isinstance(item, Planned)])
     outcomes = [next(chosen[item.plan.rule.name]) if isinstance(item, Planned) else item for item in judged]
     return tuple((part, outcome) for part, outcome in zip(parts, outcomes, strict=True) if outcome is not None)
+
+
+def matched_parts(request: SeriesRequest, ruleset: RuleSet) -> list[tuple[Plan, Attributes]]:
+    """Return the plans of the volumes, and of the parts that are no volume yet, that a rule matches, with what they were matched by."""
+    parts: tuple[SliceStack | Refused, ...] = (*request.series.stacks, *request.series.refused)
+    judged = ((match(attributes, ruleset), attributes) for attributes in map(request.attributes_of, parts))
+    return [(plan, attributes) for plan, attributes in judged if isinstance(plan, Plan)]
 
 
 def wrong_unit(plan: Plan, volume: Volume, stack: SliceStack) -> NoSuv | None:
