@@ -7,7 +7,6 @@ import json
 import re
 import stat
 from base64 import b64decode
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +112,8 @@ def test_the_prompts_are_those_that_a_job_would_begin_with_and_what_has_none_say
     (block,) = thin.volumes[0].objects
     assert (block.label, block.recipe, block.slices) == ("Block", "threshold", (2,))
     assert block.prompts == ("box, columns 3.0 to 5.0, rows 2.0 to 6.0 on slice 2 of 6",)
-    assert thin.volumes[0].missing == ("Nothing: no region between 2000 and any value",) or "Nothing: " in thin.volumes[0].missing[0]
+    (missing,) = thin.volumes[0].missing
+    assert missing.startswith("Nothing: ")
     assert thick.volumes[0].objects == ()
 
 
@@ -172,5 +172,4 @@ def test_boxes_points_and_masks_are_drawn_where_they_are() -> None:
     assert {(2, 10), (5, 14), (5, 5), (8, 18)} <= at
     assert drawn[200, 10].any()
     assert not drawn[3 * 21 + 10, 12 * 21 + 10].any()  # inside the box
-    other = replace(DrawnObject(object_id=2, prompts=()))
-    assert other.colour != colour_of(1)
+    assert DrawnObject(object_id=2, prompts=()).colour != colour_of(1)
