@@ -30,7 +30,7 @@ from rules.rule import Rule, RuleSet
 
 MOST_PICTURES = 12
 """Of one volume: a rule with many objects on many slices would make a sheet that nobody scrolls through."""
-APPLIES = "applies"
+APPLIES, APPLIES_IN_SHADOW = "applies", "applies in shadow"
 NETWORK = ("calling_ae_title", "called_ae_title", "source_address")
 
 
@@ -40,7 +40,7 @@ class ExplainedRule:
 
     name: str
     outcome: str
-    """applies, is not reached (an earlier rule applies), does not match, or is not enabled."""
+    """applies, applies in shadow, is not reached (an earlier rule applies), does not match, or is not enabled."""
     findings: tuple[Finding, ...]
 
 
@@ -175,7 +175,8 @@ def _volumes(request: SeriesRequest, ruleset: RuleSet, depth: Depth, passed_over
     for part, outcome in plan_parts(request, ruleset):
         attributes = request.attributes_of(part)
         judged = tuple(_judged(attributes, ruleset, identify=depth.identify))
-        rule = next((one.name for one in judged if one.outcome == APPLIES), None)
+        applies = next((one.name for one in judged if one.outcome == APPLIES), None)
+        rule = outcome.plan.rule.name if isinstance(outcome, Planned) else applies
         described = ExplainedVolume(
             name=part.split if isinstance(part, SliceStack) else "",
             grid=_grid(part),
@@ -186,7 +187,7 @@ def _volumes(request: SeriesRequest, ruleset: RuleSet, depth: Depth, passed_over
         )
         if not isinstance(outcome, Planned):
             yield _with(described, outcome="; ".join(outcome.reasons) if rule or isinstance(outcome, Refused) else "no rule applies")
-        elif passed_over is not None:
+        elif passed_over is not None and not outcome.plan.rule.shadow:
             yield _with(described, outcome=passed_over)
         elif not depth.prompts:
             yield _with(described, outcome="would be segmented")
@@ -200,7 +201,7 @@ def _judged(attributes: Attributes, ruleset: RuleSet, *, identify: bool) -> Iter
         found = tuple(findings(rule.match, attributes, identify=identify))
         matches = all(finding.holds for finding in found)
         yield ExplainedRule(name=rule.name, outcome=_outcome(rule, matches=matches, taken=taken), findings=found)
-        taken = taken or (matches and rule.enabled)
+        taken = taken or (matches and rule.is_live)
 
 
 def _outcome(rule: Rule, *, matches: bool, taken: bool) -> str:
@@ -208,6 +209,8 @@ def _outcome(rule: Rule, *, matches: bool, taken: bool) -> str:
         return "is not enabled"
     if not matches:
         return "does not match"
+    if rule.shadow:
+        return APPLIES_IN_SHADOW
     return "is not reached: an earlier rule applies" if taken else APPLIES
 
 

@@ -9,7 +9,16 @@ import base64
 from collections.abc import Iterable, Iterator
 from html import escape
 
-from daemon.explanation import APPLIES, ExplainedObject, ExplainedRule, ExplainedSeries, ExplainedVolume, Explanation, Picture
+from daemon.explanation import (
+    APPLIES,
+    APPLIES_IN_SHADOW,
+    ExplainedObject,
+    ExplainedRule,
+    ExplainedSeries,
+    ExplainedVolume,
+    Explanation,
+    Picture,
+)
 from daemon.folder_study import Contest
 from daemon.prompt_picture import colour_of
 from daemon.version import version
@@ -111,7 +120,7 @@ def _picture(picture: Picture) -> str:
 
 
 def _rule(rule: ExplainedRule) -> str:
-    applies = rule.outcome == APPLIES
+    applies = rule.outcome in (APPLIES, APPLIES_IN_SHADOW)
     first = next((finding.words for finding in rule.findings if not finding.holds), "")
     reason = f' <span class="faint">{escape(first)}</span>' if first else ""
     colour = "yes" if applies else "no"

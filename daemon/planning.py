@@ -15,7 +15,7 @@ from dicom_io.series import with_gap_policy
 from dicom_io.slice_stack import Refused, SliceStack
 from dicom_io.suv import SUV_BW
 from dicom_io.volume import Volume
-from rules.match import NoMatch, Plan, match
+from rules.match import NoMatch, Plan, match, shadow_plans
 from rules.predicates import Attributes
 from rules.prompts.threshold import ThresholdRecipe
 from rules.rule import RuleSet, Target
@@ -56,19 +56,27 @@ def plan_volumes(request: SeriesRequest, ruleset: RuleSet) -> tuple[Planned | Sk
 
 
 def plan_parts(request: SeriesRequest, ruleset: RuleSet) -> tuple[tuple[SliceStack | Refused, Planned | Skipped | Refused], ...]:
-    """Return each volume of a series, and the instances that are none, with what is to become of it."""
+    """Return each volume of a series, and the instances that are none, with what is to become of it.
+
+    A volume stands there once more for every rule in shadow that matches it.
+    """
     parts: tuple[SliceStack | Refused, ...] = (*request.series.stacks, *request.series.refused)
-    judged = [_planned(request, part, ruleset) for part in parts]
-    chosen = _chosen([item for item in judged if isinstance(item, Planned)])
-    outcomes = [next(chosen[item.plan.rule.name]) if isinstance(item, Planned) else item for item in judged]
-    return tuple((part, outcome) for part, outcome in zip(parts, outcomes, strict=True) if outcome is not None)
+    judged = [(part, item) for part in parts for item in _planned(request, part, ruleset)]
+    chosen = _chosen([item for _, item in judged if isinstance(item, Planned)])
+    outcomes = [(part, next(chosen[item.plan.rule.name]) if isinstance(item, Planned) else item) for part, item in judged]
+    return tuple((part, outcome) for part, outcome in outcomes if outcome is not None)
 
 
 def matched_parts(request: SeriesRequest, ruleset: RuleSet) -> list[tuple[Plan, Attributes]]:
-    """Return the plans of the volumes, and of the parts that are no volume yet, that a rule matches, with what they were matched by."""
+    """Return the plans of the volumes, and of the parts that are no volume yet, that a rule matches, with what they were matched by.
+
+    Rules in shadow have a say only where no other rule applies.
+    """
     parts: tuple[SliceStack | Refused, ...] = (*request.series.stacks, *request.series.refused)
-    judged = ((match(attributes, ruleset), attributes) for attributes in map(request.attributes_of, parts))
-    return [(plan, attributes) for plan, attributes in judged if isinstance(plan, Plan)]
+    described: list[Attributes] = [request.attributes_of(part) for part in parts]
+    judged = ((match(attributes, ruleset), attributes) for attributes in described)
+    live = [(plan, attributes) for plan, attributes in judged if isinstance(plan, Plan)]
+    return live or [(plan, attributes) for attributes in described for plan in shadow_plans(attributes, ruleset)]
 
 
 def wrong_unit(plan: Plan, volume: Volume, stack: SliceStack) -> NoSuv | None:
@@ -82,12 +90,21 @@ def wrong_unit(plan: Plan, volume: Volume, stack: SliceStack) -> NoSuv | None:
     )
 
 
-def _planned(request: SeriesRequest, part: SliceStack | Refused, ruleset: RuleSet) -> Planned | Skipped | Refused:
+def _planned(request: SeriesRequest, part: SliceStack | Refused, ruleset: RuleSet) -> Iterator[Planned | Skipped | Refused]:
+    """What the rule that applies, and each rule in shadow, makes of a part."""
     if isinstance(part, Refused) and part.part is None:
-        return part
-    plan = match(request.attributes_of(part), ruleset)
+        yield part
+        return
+    attributes = request.attributes_of(part)
+    plan = match(attributes, ruleset)
     if isinstance(plan, NoMatch):
-        return Skipped(reasons=tuple(f"{_prefix(part)}{reason}" for reason in plan.reasons))
+        yield Skipped(reasons=tuple(f"{_prefix(part)}{reason}" for reason in plan.reasons))
+    else:
+        yield _by_rule(part, plan)
+    yield from (_by_rule(part, shadow) for shadow in shadow_plans(attributes, ruleset))
+
+
+def _by_rule(part: SliceStack | Refused, plan: Plan) -> Planned | Refused:
     judged = with_gap_policy(part, plan.rule.gaps) if isinstance(part, Refused) else part
     return judged if isinstance(judged, Refused) else Planned(stack=judged, plan=plan)
 

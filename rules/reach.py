@@ -2,7 +2,8 @@
 
 The first rule that matches wins, so the order of rules is part of their meaning. What is said here is proven from the
 conditions alone: a rule is called unreachable only if every series that meets it also meets an earlier enabled rule; two rules
-are called overlapping unless some attribute keeps them apart for certain.
+are called overlapping unless some attribute keeps them apart for certain. Rules in shadow take nothing from others and need no
+place in the order.
 """
 
 from __future__ import annotations
@@ -36,23 +37,23 @@ class Overlap:
 
 def shadowed_rules(ruleset: RuleSet) -> tuple[Shadowed, ...]:
     """Return the enabled rules that no series can reach."""
-    return tuple(found for later in _enabled(ruleset) if (found := _shadow(later, ruleset)) is not None)
+    return tuple(found for later in _live(ruleset) if (found := _shadow(later, ruleset)) is not None)
 
 
 def overlapping_rules(ruleset: RuleSet) -> tuple[Overlap, ...]:
     """Return the pairs of enabled rules that no attribute keeps apart, unreachable ones left out."""
     hidden = {found.rule.name for found in shadowed_rules(ruleset)}
-    rules = [rule for rule in _enabled(ruleset) if rule.name not in hidden]
+    rules = [rule for rule in _live(ruleset) if rule.name not in hidden]
     pairs = ((first, second) for index, first in enumerate(rules) for second in rules[index + 1 :])
     return tuple(Overlap(first=first, second=second) for first, second in pairs if not _apart(first.match, second.match))
 
 
-def _enabled(ruleset: RuleSet) -> Iterator[Rule]:
-    return (rule for rule in ruleset.rules if rule.enabled)
+def _live(ruleset: RuleSet) -> Iterator[Rule]:
+    return (rule for rule in ruleset.rules if rule.is_live)
 
 
 def _shadow(later: Rule, ruleset: RuleSet) -> Shadowed | None:
-    for earlier in _enabled(ruleset):
+    for earlier in _live(ruleset):
         if earlier.name == later.name:
             return None
         if _implies(later.match, earlier.match):

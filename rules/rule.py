@@ -158,7 +158,8 @@ class Rule(Section):
     off_peak: OffPeak | None = None
     """Jobs begin only in this window; absent: at any time. A header that asks for more than routine goes at once."""
     shadow: Flag = False
-    """true: results are made, kept and audited, and delivered to nobody: a trial beside the running service."""
+    """true: results are made, kept and audited, and delivered to nobody. Such a rule takes no series from the others: it is tried
+    beside the one that applies."""
     completeness: Completeness = Completeness()
     gaps: Literal["refuse", "longest_run", "bridge"] = "refuse"
     """Where slices are missing. refuse: no result. longest_run: the longest run of evenly spaced slices. bridge: missing slices
@@ -195,6 +196,11 @@ class Rule(Section):
         return self
 
     @property
+    def is_live(self) -> bool:
+        """Whether it takes series: it is enabled and not in shadow."""
+        return self.enabled and not self.shadow
+
+    @property
     def resolved_targets(self) -> tuple[Target, ...]:
         """The targets, each with the rule's weights where it names none."""
         return tuple(target.model_copy(update={"weights": target.weights or self.weights}) for target in self.targets)
@@ -224,8 +230,13 @@ class RuleSet:
 
     @cached_property
     def predicates(self) -> tuple[tuple[Rule, Predicate], ...]:
-        """The enabled rules in order, each with its conditions compiled."""
-        return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.enabled)
+        """The live rules in order, each with its conditions compiled."""
+        return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.is_live)
+
+    @cached_property
+    def shadow_predicates(self) -> tuple[tuple[Rule, Predicate], ...]:
+        """The enabled rules in shadow in order, each with its conditions compiled."""
+        return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.enabled and rule.shadow)
 
 
 NOT_HASHED = {"description", "enabled", "destinations", "outputs", "priority", "completeness", "select", "off_peak", "shadow"}

@@ -145,6 +145,17 @@ def test_results_in_shadow_are_kept_and_audited_and_leave_once_the_rule_is_live(
     assert site.store.due_destinations() == ("archive",)
 
 
+def test_a_rule_in_shadow_runs_beside_the_live_one_and_takes_nothing_from_it(tmp_path: Path, images: Path) -> None:
+    trial = RULES.replace("name: box", "name: trial").replace("    destinations:", "    shadow: true\n    destinations:")
+    site = Site(tmp_path, bright, images, trial + RULES.removeprefix("rules:\n"))
+    site.worker.work_once()
+    (job,) = site.store.jobs()
+    assert job.state is JobState.DELIVERING
+    assert sorted(entry.state for entry in site.store.deliveries_of(job)) == ["PENDING", "PENDING", "SHADOW", "SHADOW"]
+    made = [(record.details["rule"], record.details.get("shadow", False)) for record in records(site.audit_folder)]
+    assert sorted(made) == [("box", False), ("trial", True)]
+
+
 def test_a_rule_in_shadow_without_destinations_is_seen_as_such_too(tmp_path: Path, images: Path) -> None:
     site = Site(tmp_path, bright, images, RULES.replace("destinations: [archive]", "shadow: true\n    destinations: []"))
     site.worker.work_once()

@@ -70,6 +70,12 @@ def test_rules_that_an_attribute_keeps_apart_do_not_overlap(first: object, secon
     assert overlapping_rules(ruleset(first, second)) == ()
 
 
+def test_a_rule_in_shadow_takes_nothing_and_is_always_reached() -> None:
+    rules = (rule(name="trial", shadow="true"), rule(name="live"), rule(name="late", shadow="true"))
+    assert shadowed_rules(RuleSet(rules=rules)) == ()
+    assert overlapping_rules(RuleSet(rules=rules)) == ()
+
+
 def test_a_disabled_rule_takes_nothing() -> None:
     rules = (rule(name="off", enabled="false"), rule(name="on"))
     assert shadowed_rules(RuleSet(rules=rules)) == ()
