@@ -172,10 +172,10 @@ def _expect_possible(key: str, test: ValueTest) -> None:
     wanted = wanted_values(test) or ()
     for value in wanted:
         if key in FACT_VALUES and value not in FACT_VALUES[key]:
-            cure = near_match(value, FACT_VALUES[key])
-            raise ValueError(f"{key}: expected one of {', '.join(FACT_VALUES[key])}, got {shown(value)}{cure}; it could never apply")
+            choices, cure = ", ".join(FACT_VALUES[key]), near_match(value, FACT_VALUES[key])
+            raise ValueError(f"{key}: expected one of {choices}, got {shown(value)}, which could never apply{cure}")
         if is_numeric(key) and not NUMBER.fullmatch(value):
-            raise ValueError(f"{key}: expected a number, got {shown(value)}; it could never apply")
+            raise ValueError(f"{key}: expected a number, got {shown(value)}, which could never apply")
         if key == SOURCE_ADDRESS:
             network(value)
     if key == SOURCE_ADDRESS and test.matches is not None:

@@ -44,7 +44,7 @@ def check(paths: PathsArgument = None, config: ConfigOption = None, as_json: Jso
         }
         typer.echo(json.dumps(report))
     else:
-        typer.echo(f"{len(ruleset.rules)} rules, no fault")
+        typer.echo(f"{len(ruleset.rules)} rule{'s' * (len(ruleset.rules) != 1)}, no fault")
         for found in shadowed:
             typer.echo(
                 f"{_place(ruleset, found.rule.name)}: {found.rule.name!r} can never apply: {found.by.name!r} before it takes its series"
