@@ -38,7 +38,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def look_at(site: Site, *, short: frozenset[str] = frozenset(), **settings: object) -> Arrivals:
-    look = arrivals(site.store, site.clock, **settings)
+    look = arrivals(site.store, site.clock, **settings)  # type: ignore[arg-type]
     look.evidence = lambda series: evidence_of(series, short)
     return look
 
