@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
 from daemon.arrays import DEFAULT_PERCENTILES
-from daemon.windowing import percentile_bounds, to_frames
+from daemon.intensity_window import percentile_bounds
+from daemon.windowing import to_frames
 from dicom_io.annotations.annotation import Annotation
 from dicom_io.annotations.collect import is_annotation_class, read_annotations
 from dicom_io.annotations.placement import masks_on

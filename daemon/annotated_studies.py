@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from daemon.annotations import wants_annotations
+from daemon.annotations import depends_on_annotations, read_study
 from daemon.audit import Audit
 from daemon.planning import Planned, plan_volumes
 from daemon.request import SeriesRequest
@@ -17,9 +17,9 @@ LOG = logging.getLogger("medsam2d.annotations")
 
 
 def queue_again(job: Job, store: Store, ruleset: RuleSet, audit: Audit) -> None:
-    """Queue again the skipped jobs of a study whose rule wants annotations; `job` is that of the annotations. Safe to repeat."""
+    """Queue again the skipped jobs of a study whose rule depends on annotations; `job` is that of the annotations. Safe to repeat."""
     for skipped in store.skipped_of_study(job):
-        if not _wants_annotations(skipped, store, ruleset):
+        if not _depends_on_annotations(skipped, store, ruleset):
             continue
         try:
             released = store.release(skipped.id)
@@ -30,14 +30,16 @@ def queue_again(job: Job, store: Store, ruleset: RuleSet, audit: Audit) -> None:
         LOG.info("job %s: queued again, since annotations of its study came", skipped.id)
 
 
-def _wants_annotations(job: Job, store: Store, ruleset: RuleSet) -> bool:
+def _depends_on_annotations(job: Job, store: Store, ruleset: RuleSet) -> bool:
     try:
         request = SeriesRequest(
             series=read_series(store.instance_paths(job)),
             calling_ae_title=job.calling_ae_title,
             called_ae_title=job.called_ae_title,
+            source_address=job.source_address,
             created=job.created_at,
+            study=read_study(store.study_paths(job)),
         )
-        return any(isinstance(item, Planned) and wants_annotations(item.plan) for item in plan_volumes(request, ruleset))
+        return any(isinstance(item, Planned) and depends_on_annotations(item.plan) for item in plan_volumes(request, ruleset))
     except (RejectedInput, OSError):
         return False

@@ -6,39 +6,40 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from daemon.annotation_objects import foreign_annotations, is_annotation_object
 from daemon.request import SeriesRequest
-from daemon.version import MODEL_NAME
 from dicom_io.annotations.annotation import RejectedItem
-from dicom_io.annotations.collect import is_annotation_class, read_annotations
+from dicom_io.annotations.collect import read_annotations
 from dicom_io.annotations.placement import PlacedAnnotations, place_all
 from dicom_io.errors import AnnotationElsewhere, NotDicom
 from dicom_io.instance import InstanceHeader, read_header
 from dicom_io.volume import Volume
+from rules.condition import asked_keys
 from rules.match import Plan
 from rules.prompts.annotation import AnnotationRecipe
-from rules.rule import RuleSet, Target
+from rules.rule import Rule, RuleSet
 
 LOG = logging.getLogger("medsam2d.annotations")
 
 
-def is_annotation_object(header: InstanceHeader) -> bool:
-    """Whether an instance can hold annotations: an input beside the images, never a series to be segmented."""
-    return is_annotation_class(header.sop_class_uid)
-
-
-def is_own_result(header: InstanceHeader) -> bool:
-    """Whether this software wrote an instance; a result never prompts the next one in its own study."""
-    return str(header.dataset.get("ManufacturerModelName") or "").strip() == MODEL_NAME
-
-
 def wants_annotations(plan: Plan) -> bool:
-    """Whether any target of a plan is prompted by annotations; only then is it worth reading them."""
-    return _any_annotated(plan.targets)
+    """Whether any target of a plan is prompted by annotations; only then is it worth placing them."""
+    return _any_annotated(plan.rule)
+
+
+def depends_on_annotations(plan: Plan) -> bool:
+    """Whether annotations change what comes of a plan: its targets are prompted by them, or its rule asks for them."""
+    return _any_annotated(plan.rule) or _asks_for_annotations(plan.rule)
 
 
 def may_want_annotations(ruleset: RuleSet) -> bool:
-    """Whether any enabled rule has a target that is prompted by annotations; only then is it worth reading a study's other series."""
-    return any(_any_annotated(rule.targets) for rule in ruleset.rules if rule.enabled)
+    """Whether annotations matter to any enabled rule; only then is it worth reading a study's other series."""
+    return any(_any_annotated(rule) for rule in ruleset.rules if rule.enabled) or asks_for_annotations(ruleset)
+
+
+def asks_for_annotations(ruleset: RuleSet) -> bool:
+    """Whether any enabled rule matches by `has_annotations`."""
+    return any(_asks_for_annotations(rule) for rule in ruleset.rules if rule.enabled)
 
 
 def read_study(paths: Iterable[Path]) -> tuple[InstanceHeader, ...]:
@@ -59,7 +60,7 @@ def annotations_for(plan: Plan, volume: Volume, request: SeriesRequest) -> Place
     """
     if not wants_annotations(plan):
         return PlacedAnnotations()
-    objects = [header for header in request.study if is_annotation_object(header) and not is_own_result(header)]
+    objects = foreign_annotations(request.study)
     images = [*request.series.headers, *(header for header in request.study if not is_annotation_object(header))]
     placed = place_all(read_annotations(objects, images), volume, request.series.series_instance_uid)
     unusable = tuple(item for item in placed.rejected if item.code != AnnotationElsewhere.code)
@@ -71,5 +72,9 @@ def in_words(rejected: Iterable[RejectedItem]) -> tuple[str, ...]:
     return tuple(f"annotation {item.sop_instance_uid}, {item.item}: [{item.code}] {item.reason}" for item in rejected)
 
 
-def _any_annotated(targets: Iterable[Target]) -> bool:
-    return any(isinstance(target.prompt, AnnotationRecipe) for target in targets)
+def _any_annotated(rule: Rule) -> bool:
+    return any(isinstance(target.prompt, AnnotationRecipe) for target in rule.targets)
+
+
+def _asks_for_annotations(rule: Rule) -> bool:
+    return "has_annotations" in asked_keys(rule.match)

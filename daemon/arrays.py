@@ -21,7 +21,8 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from daemon.windowing import percentile_bounds, to_frames
+from daemon.intensity_window import percentile_bounds
+from daemon.windowing import to_frames
 from dicom_io.errors import RejectedInput
 from model.prompt import BoxPrompt, MaskPrompt, PointPrompt, Prompt, check_prompts
 from model.result import SegmentationResult

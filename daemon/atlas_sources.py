@@ -16,7 +16,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from daemon.annotations import is_annotation_object
+from daemon.annotation_objects import is_annotation_object
 from daemon.arrays import IMAGE_SUFFIXES
 from daemon.errors import ConfigError
 from dicom_io.annotations.collect import read_annotations

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # these bring torch and highdicom, which the listener never n
     from daemon.written import ObjectKind, WrittenObject
     from dicom_io.association_log import AssociationEvent
     from rules.quality import Verdict
+    from rules.selection import Ranked
 
 ASSOCIATION_EVENTS = {
     "rejected": "association-rejected",
@@ -73,6 +74,12 @@ class Audit:
         """Something of a series is missing; it waits for the rest."""
         return self._append("series-held", **_of_series(series), reason=reason)
 
+    def series_selected(self, job: Job, rule: str, ranking: Sequence[Ranked]) -> AuditRecord:
+        """For a rule that takes only the best series of a study, one was chosen, or passed over: who stood where, and why."""
+        places: list[Json] = [{"series_instance_uid": one.key, "place": one.place, "scores": dict(one.scores)} for one in ranking]
+        event = "series-selected" if ranking[0].key == job.series_instance_uid else "series-passed-over"
+        return self._append(event, **_of_job(job), rule=rule, ranking=places)
+
     def conflict_examined(self, conflict: Conflict, verdict: ConflictVerdict) -> AuditRecord:
         """It was found out, or a person said, what other bytes under a taken SOP Instance UID are."""
         user = {"user": _user()} if verdict is ConflictVerdict.RELEASED else {}
@@ -115,6 +122,10 @@ class Audit:
         """A person copied what was put aside out of the spool."""
         return self._append("quarantine-exported", name=name, study_instance_uid=study_instance_uid, user=_user())
 
+    def study_explained(self, study_instance_uid: str) -> AuditRecord:
+        """A person had the rules explained on a study that was received, and saw its images."""
+        return self._append("study-explained", study_instance_uid=study_instance_uid, user=_user())
+
     def drain(self, *, begins: bool) -> AuditRecord:
         """A person lets no further job begin, or lets them begin again."""
         return self._append("drain-begun" if begins else "drain-ended", user=_user())
@@ -126,9 +137,12 @@ class Audit:
         written: Sequence[WrittenObject],
         verdicts: Sequence[Verdict],
         seconds: Mapping[str, float],
+        *,
+        shadow: bool = False,
     ) -> AuditRecord:
-        """A result was made: from which instances, by which rule, weights, device and version, and in which time."""
+        """A result was made: from which instances, by which rule, weights, device and version, in which time; in `shadow` for nobody."""
         weights: dict[str, Json] = dict(provenance.weights)
+        tried: dict[str, Json] = {"shadow": True} if shadow else {}
         return self._append(
             "segmentation-created",
             **_of_job(job),
@@ -146,6 +160,7 @@ class Audit:
             annotation_sop_instance_uids=list(provenance.annotation_sop_instance_uids),
             verdicts=[_of_verdict(verdict) for verdict in verdicts],
             seconds={name: round(value, 3) for name, value in seconds.items()},
+            **tried,
         )
 
     def result_quarantined(self, job: Job, code: str, kind: ObjectKind, sop_instance_uid: str) -> AuditRecord:

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from daemon.annotated_series import read_annotated_series
 from daemon.arrays import DEFAULT_PERCENTILES, IMAGE_SUFFIXES, RejectedArrays, read_arrays
-from daemon.windowing import percentile_bounds, to_frames
+from daemon.intensity_window import percentile_bounds
+from daemon.windowing import to_frames
 from model.training.volumes import LabelledVolume
 
 Window = tuple[float, float]

@@ -6,16 +6,21 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from daemon.annotations import asks_for_annotations, read_study
+from daemon.contest import Contestant, contestant_of
+from daemon.planning import matched_parts
 from daemon.request import SeriesRequest
 from daemon.store import Priority, Store, WaitingSeries
 from dicom_io.errors import DicomError, NotDicom, RejectedInput
 from dicom_io.instance import READING_ERRORS, InstanceHeader, read_header
 from dicom_io.missing_slices import missing_slices
 from dicom_io.series import judge_series
-from dicom_io.slice_stack import Refused, SliceStack
-from rules.match import Plan, match
-from rules.rule import RuleSet
+from rules.match import Plan
+from rules.off_peak import OffPeak
+from rules.predicates import Attributes
+from rules.rule import Completeness, RuleSet
 
 LOG = logging.getLogger("medsam2d.evidence")
 
@@ -43,6 +48,16 @@ class Evidence:
     study_series: int | None = None
     """The rule waits for the study, and for at least so many series of it."""
     priority: Priority = Priority.ROUTINE
+    quiet_seconds: float | None = None
+    """What the rule says instead of `arrivals.quiet_seconds`."""
+    wait_seconds: float | None = None
+    """What the rule says instead of `arrivals.incomplete_seconds`."""
+    on_partial: Literal["run", "hold", "discard"] | None = None
+    """What the rule says instead of `arrivals.incomplete`."""
+    off_peak: OffPeak | None = None
+    """The window in which its job may begin."""
+    contestant: Contestant | None = None
+    """What the series takes part with where its rule takes only the best one of a study."""
 
 
 def shortfall(evidence: Evidence) -> str | None:
@@ -61,22 +76,36 @@ def shortfall(evidence: Evidence) -> str | None:
     return "; ".join(reasons) or None
 
 
-def gather(paths: Sequence[Path], waiting: WaitingSeries, ruleset: RuleSet, count: Count | None) -> Evidence:
-    """Read the headers of a series, match it, and ask its source where one is configured (`count`)."""
+def gather(
+    paths: Sequence[Path], waiting: WaitingSeries, ruleset: RuleSet, count: Count | None, study: Sequence[InstanceHeader] = ()
+) -> Evidence:
+    """Read the headers of a series, match it, and ask its source where one is configured (`count`).
+
+    `study`: the study's other instances, where a rule asks whether something was drawn on the series.
+    """
     headers = _readable(paths)
-    plan = _plan(headers, waiting, ruleset)
+    plans = _plans(headers, waiting, ruleset, study)
+    plan = plans[0][0] if plans else None
     expected, failed = _asked(waiting, count)
-    completeness = plan.rule.completeness if plan else None
+    completeness = plan.rule.completeness if plan else Completeness()
+    contestant = contestant_of(plans)
+    priority = _priority(headers, plan)
     planes = [header.plane for header in headers if header.plane is not None]
     return Evidence(
         instances=len(paths),
-        expected_by_rule=completeness.instances if completeness else None,
+        expected_by_rule=completeness.instances,
         expected_by_source=expected,
         source_failed=failed,
         missing_slices=missing_slices(planes) if plan and len(planes) == len(headers) else 0,
         identities=len({tuple(str(header.dataset.get(keyword) or "") for keyword in IDENTITY) for header in headers}) or 1,
-        study_series=completeness.study_series if completeness else None,
-        priority=_priority(headers, plan),
+        # The best of a study can be told only once the study is there.
+        study_series=completeness.study_series or (1 if contestant else None),
+        priority=priority,
+        quiet_seconds=completeness.quiet_seconds,
+        wait_seconds=completeness.wait_seconds,
+        on_partial=completeness.on_partial,
+        off_peak=plan.rule.off_peak if plan and priority >= Priority.ROUTINE else None,
+        contestant=contestant,
     )
 
 
@@ -90,9 +119,10 @@ def gatherer(
     """
 
     def of_series(waiting: WaitingSeries) -> Evidence:
-        paths = store.series_paths(waiting)
+        paths, rules = store.series_paths(waiting), ruleset()
         try:
-            return gather(paths, waiting, ruleset(), count_of(waiting))
+            study = read_study(store.study_paths(waiting)) if asks_for_annotations(rules) else ()
+            return gather(paths, waiting, rules, count_of(waiting), study)
         except (*READING_ERRORS, IndexError, ZeroDivisionError) as error:
             LOG.warning("series %s: its headers cannot be judged (%s)", waiting.series_instance_uid, type(error).__name__)
             return Evidence(instances=len(paths))
@@ -110,19 +140,25 @@ def _readable(paths: Sequence[Path]) -> list[InstanceHeader]:
     return headers
 
 
-def _plan(headers: Sequence[InstanceHeader], waiting: WaitingSeries, ruleset: RuleSet) -> Plan | None:
-    """The plan of the first volume that a rule matches, else of the first part that is no volume yet; None if nothing matches."""
+def _plans(
+    headers: Sequence[InstanceHeader], waiting: WaitingSeries, ruleset: RuleSet, study: Sequence[InstanceHeader]
+) -> list[tuple[Plan, Attributes]]:
+    """The plans of the volumes, and of the parts that are no volume yet, that a rule matches, with what they were matched by."""
     if not headers:
-        return None
-    calling, called = waiting.calling_ae_title, waiting.called_ae_title
+        return []
     try:
         series = judge_series(headers)
     except RejectedInput:
-        return None  # the worker refuses it with this reason
-    request = SeriesRequest(series=series, created=waiting.last_arrival, calling_ae_title=calling, called_ae_title=called)
-    parts: tuple[SliceStack | Refused, ...] = (*series.stacks, *series.refused)
-    plans = (match(request.attributes_of(part), ruleset) for part in parts)
-    return next((plan for plan in plans if isinstance(plan, Plan)), None)
+        return []  # the worker refuses it with this reason
+    request = SeriesRequest(
+        series=series,
+        created=waiting.last_arrival,
+        calling_ae_title=waiting.calling_ae_title,
+        called_ae_title=waiting.called_ae_title,
+        source_address=waiting.source_address,
+        study=tuple(study),
+    )
+    return matched_parts(request, ruleset)
 
 
 def _asked(waiting: WaitingSeries, count: Count | None) -> tuple[int | None, bool]:

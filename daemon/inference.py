@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.intensity_window import window_bounds
 from daemon.mask_shelf import KeptMasks, inference_key
 from daemon.tools import Tools
-from daemon.windowing import percentile_bounds, to_frames
+from daemon.windowing import to_frames
 from dicom_io.volume import Volume
 from model.options import PropagationOptions
 from model.result import ObjectResult, SegmentationResult
@@ -105,14 +106,6 @@ def _with_prompts(prompted: GeneratedPrompts, masks: KeptMasks) -> SegmentedObje
         precision=masks.precision,
         batch=masks.batch,
     )
-
-
-def window_bounds(volume: Volume, target: Target) -> tuple[float, float]:
-    """Return the target's intensity window as (low, high) in the volume's own unit."""
-    window = target.window
-    if window.kind == "percentile":
-        return percentile_bounds(volume.voxels, (window.low, window.high), volume.padding)
-    return window.low, window.high
 
 
 def _passes(objects: tuple[PromptedObject, ...]) -> list[list[PromptedObject]]:

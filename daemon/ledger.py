@@ -34,7 +34,8 @@ PLACE_OF: Mapping[JobState, str] = MappingProxyType(
         JobState.QUARANTINED: "quarantined",
     }
 )
-"""Where the instances of a job are, by its state. Those of a superseded job are where their later job, or their series, is."""
+"""Where the instances of a job are, by its state. Those of a superseded job are where their later job, or their series, is; without
+either, another series of their study took their place, and they count as skipped."""
 UNEXPLAINED = "unexplained"
 
 
@@ -46,7 +47,7 @@ class Ledger:
     in_results: int = 0
     """Their results are confirmed by every destination."""
     skipped: int = 0
-    """No rule matched, there was nothing to deliver, or a person gave the job up."""
+    """No rule matched, there was nothing to deliver, another series of the study was better, or a person gave the job up."""
     refused: int = 0
     quarantined: int = 0
     """Of a quarantined job, or another image under a SOP Instance UID that was taken."""
@@ -124,7 +125,9 @@ def _placed(key: list[Any]) -> Any:
     )
     is_open = exists().where(of_series, SERIES.c.state.in_([state.value for state in OPEN_SERIES]))
     by_state = [(JOB.c.state == state.value, place) for state, place in PLACE_OF.items()]
-    place = case((standing.c.quarantined.is_(True), "quarantined"), *by_state, (is_open, "waiting"), else_=UNEXPLAINED).label("place")
+    gave_way = (JOB.c.state == JobState.SUPERSEDED.value) & JOB.c.superseded_by.is_not(None)
+    quarantined = standing.c.quarantined.is_(True)
+    place = case((quarantined, "quarantined"), *by_state, (is_open, "waiting"), (gave_way, "skipped"), else_=UNEXPLAINED).label("place")
     joined = INSTANCE.join(standing, standing.c.id == coalesce(INSTANCE.c.superseded_by, INSTANCE.c.id))
     joined = joined.outerjoin(latest_job, latest_job.c.instance_id == standing.c.id).outerjoin(JOB, JOB.c.id == latest_job.c.job_id)
     return select(*key, place, func.count().label("instances")).select_from(joined).group_by(*key, place)

@@ -10,15 +10,12 @@ Those live one level out, in `daemon.worker` (jobs) and `daemon.commands.segment
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from daemon.annotations import annotations_for, in_words
-from daemon.atlases import atlases_for
-from daemon.errors import ConfigError
 from daemon.inference import SegmentedObjects, segment_objects
 from daemon.planning import Planned, Skipped, plan_volumes, wrong_unit
-from daemon.priors import priors_for
+from daemon.prompting import prompt_volume
 from daemon.provenance import Provenance
 from daemon.request import SeriesRequest
 from daemon.tools import Tools
@@ -27,9 +24,6 @@ from daemon.written import WrittenObject
 from dicom_io.slice_stack import Refused
 from dicom_io.volume import Volume
 from dicom_io.volume_reader import read_or_refuse
-from model.prompt import BoxPrompt
-from rules.match import Plan
-from rules.prompts.generate import GeneratedPrompts, PromptContext, generate, with_boxes
 from rules.quality import Verdict, judge
 
 
@@ -44,6 +38,8 @@ class Segmented:
     volume: Volume
     objects: SegmentedObjects
     missing: tuple[str, ...]
+    shadow: bool = False
+    """Whether the rule is in shadow: what is written is sent to nobody."""
 
 
 def segment_series(request: SeriesRequest, tools: Tools) -> Iterator[Skipped | Refused | Segmented]:
@@ -77,12 +73,8 @@ def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Sk
     if no_suv is not None:
         return planned.stack.refused(no_suv)
     with tools.stage("prompt"):
-        annotations, priors = annotations_for(plan, volume, request), priors_for(plan, request)
-        context = PromptContext(
-            volume=volume, annotations=annotations.placed, priors=priors.found, atlases=atlases_for(plan, tools.ruleset)
-        )
-        prompted = _prompts(plan, context, request.boxes)
-    missing = _missing(prompted) + in_words(annotations.rejected + priors.rejected)
+        found = prompt_volume(request, plan, volume, tools.ruleset)
+    prompted, missing = found.prompts, found.missing
     with tools.stage("segment"):
         objects = segment_objects(volume, prompted, tools)
     verdicts = judge(prompted.objects, objects.results, volume)
@@ -92,7 +84,7 @@ def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Sk
         results = write_results(findings, tools.result)
     if not kept.results:
         reasons = tuple(reason for verdict in verdicts for reason in verdict.reasons) + missing
-        return Skipped(reasons=reasons, written=results.written)
+        return Skipped(reasons=reasons, written=results.written, shadow=plan.rule.shadow)
     return Segmented(
         written=results.written,
         provenance=results.provenance,
@@ -100,18 +92,5 @@ def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Sk
         volume=volume,
         objects=kept,
         missing=missing,
+        shadow=plan.rule.shadow,
     )
-
-
-def _prompts(plan: Plan, context: PromptContext, boxes: Sequence[BoxPrompt]) -> GeneratedPrompts:
-    if len(boxes) > len(plan.targets):
-        raise ConfigError(
-            f"{len(boxes)} boxes were drawn, but rule {plan.rule.name!r} has {len(plan.targets)} targets; give at most one each"
-        )
-    if boxes:
-        return with_boxes(plan, boxes, context)
-    return generate(plan, context)
-
-
-def _missing(prompted: GeneratedPrompts) -> tuple[str, ...]:
-    return tuple(f"{missing.target.label}: {missing.reason}" for missing in prompted.missing)

@@ -15,7 +15,8 @@ from dicom_io.series import with_gap_policy
 from dicom_io.slice_stack import Refused, SliceStack
 from dicom_io.suv import SUV_BW
 from dicom_io.volume import Volume
-from rules.match import NoMatch, Plan, match
+from rules.match import NoMatch, Plan, match, shadow_plans
+from rules.predicates import Attributes
 from rules.prompts.threshold import ThresholdRecipe
 from rules.rule import RuleSet, Target
 
@@ -30,6 +31,8 @@ class Skipped:
     reasons: tuple[str, ...]
     written: tuple[WrittenObject, ...] = ()
     """A report that says so, where the rule asks for one."""
+    shadow: bool = False
+    """Whether the rule is in shadow: what is written is sent to nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +44,39 @@ class Planned:
 
 
 def plan_volumes(request: SeriesRequest, ruleset: RuleSet) -> tuple[Planned | Skipped | Refused, ...]:
-    """Return what is to become of each volume of a series, and of the instances that are none, the volumes first.
+    """Return what is to become of each volume of a series, and of the instances that are none, the volumes to be segmented first.
 
     Raises the reason why the series holds no volume, where no policy for gaps could make one.
     """
     series = request.series
     if not series.stacks and not any(part.part for part in series.refused):
         raise series.refusal
-    parts: tuple[SliceStack | Refused, ...] = (*series.stacks, *series.refused)
-    judged = [_planned(request, part, ruleset) for part in parts]
-    planned = [item for item in judged if isinstance(item, Planned)]
-    others = [item for item in judged if not isinstance(item, Planned)]
-    return (*_chosen(planned), *others)
+    outcomes = [outcome for _, outcome in plan_parts(request, ruleset)]
+    return tuple(sorted(outcomes, key=lambda outcome: not isinstance(outcome, Planned)))
+
+
+def plan_parts(request: SeriesRequest, ruleset: RuleSet) -> tuple[tuple[SliceStack | Refused, Planned | Skipped | Refused], ...]:
+    """Return each volume of a series, and the instances that are none, with what is to become of it.
+
+    A volume stands there once more for every rule in shadow that matches it.
+    """
+    parts: tuple[SliceStack | Refused, ...] = (*request.series.stacks, *request.series.refused)
+    judged = [(part, item) for part in parts for item in _planned(request, part, ruleset)]
+    chosen = _chosen([item for _, item in judged if isinstance(item, Planned)])
+    outcomes = [(part, next(chosen[item.plan.rule.name]) if isinstance(item, Planned) else item) for part, item in judged]
+    return tuple((part, outcome) for part, outcome in outcomes if outcome is not None)
+
+
+def matched_parts(request: SeriesRequest, ruleset: RuleSet) -> list[tuple[Plan, Attributes]]:
+    """Return the plans of the volumes, and of the parts that are no volume yet, that a rule matches, with what they were matched by.
+
+    Rules in shadow have a say only where no other rule applies.
+    """
+    parts: tuple[SliceStack | Refused, ...] = (*request.series.stacks, *request.series.refused)
+    described: list[Attributes] = [request.attributes_of(part) for part in parts]
+    judged = ((match(attributes, ruleset), attributes) for attributes in described)
+    live = [(plan, attributes) for plan, attributes in judged if isinstance(plan, Plan)]
+    return live or [(plan, attributes) for attributes in described for plan in shadow_plans(attributes, ruleset)]
 
 
 def wrong_unit(plan: Plan, volume: Volume, stack: SliceStack) -> NoSuv | None:
@@ -66,12 +90,21 @@ def wrong_unit(plan: Plan, volume: Volume, stack: SliceStack) -> NoSuv | None:
     )
 
 
-def _planned(request: SeriesRequest, part: SliceStack | Refused, ruleset: RuleSet) -> Planned | Skipped | Refused:
+def _planned(request: SeriesRequest, part: SliceStack | Refused, ruleset: RuleSet) -> Iterator[Planned | Skipped | Refused]:
+    """What the rule that applies, and each rule in shadow, makes of a part."""
     if isinstance(part, Refused) and part.part is None:
-        return part
-    plan = match(request.attributes_of(part), ruleset)
+        yield part
+        return
+    attributes = request.attributes_of(part)
+    plan = match(attributes, ruleset)
     if isinstance(plan, NoMatch):
-        return Skipped(reasons=tuple(f"{_prefix(part)}{reason}" for reason in plan.reasons))
+        yield Skipped(reasons=tuple(f"{_prefix(part)}{reason}" for reason in plan.reasons))
+    else:
+        yield _by_rule(part, plan)
+    yield from (_by_rule(part, shadow) for shadow in shadow_plans(attributes, ruleset))
+
+
+def _by_rule(part: SliceStack | Refused, plan: Plan) -> Planned | Refused:
     judged = with_gap_policy(part, plan.rule.gaps) if isinstance(part, Refused) else part
     return judged if isinstance(judged, Refused) else Planned(stack=judged, plan=plan)
 
@@ -80,19 +113,20 @@ def _prefix(part: SliceStack | Refused) -> str:
     return f"{part.split}: " if isinstance(part, SliceStack) and part.split else ""
 
 
-def _chosen(planned: Sequence[Planned]) -> Iterator[Planned | Skipped | Refused]:
-    """The volumes that each rule wants of those that it matches, in their order."""
+def _chosen(planned: Sequence[Planned]) -> dict[str, Iterator[Planned | Skipped | Refused | None]]:
+    """By rule: what becomes of each volume that it matches, in their order; None for those of which the first one speaks."""
     by_rule: dict[str, list[Planned]] = {}
     for item in planned:
         by_rule.setdefault(item.plan.rule.name, []).append(item)
-    for name, items in by_rule.items():
-        wanted = _wanted(items)
-        if len(wanted) > MOST_VOLUMES:
-            yield _too_many(name, items)
-            continue
-        for item in items:
-            left = f"{item.stack.split}: rule {name!r} takes only one volume of a series ({item.plan.rule.volumes})"
-            yield item if item in wanted else Skipped(reasons=(left,))
+    return {name: iter(_of_rule(name, items)) for name, items in by_rule.items()}
+
+
+def _of_rule(name: str, items: Sequence[Planned]) -> list[Planned | Skipped | Refused | None]:
+    wanted = _wanted(items)
+    if len(wanted) > MOST_VOLUMES:
+        return [_too_many(name, items), *[None] * (len(items) - 1)]
+    left = f"rule {name!r} takes only one volume of a series ({items[0].plan.rule.volumes})"
+    return [item if item in wanted else Skipped(reasons=(f"{item.stack.split}: {left}",)) for item in items]
 
 
 def _wanted(items: Sequence[Planned]) -> Sequence[Planned]:

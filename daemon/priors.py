@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from daemon.annotations import is_annotation_object
+from daemon.annotation_objects import is_annotation_object
 from daemon.request import SeriesRequest
 from dicom_io.annotations.annotation import Annotation, RejectedItem
 from dicom_io.annotations.collect import read_annotations

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
 
+from daemon.annotation_objects import has_annotations
 from dicom_io.geometry import plane_name, slice_distance_mm, tilt_degrees
 from dicom_io.instance import InstanceHeader
 from dicom_io.series import Series
 from dicom_io.slice_stack import Refused, SliceStack
 from model.prompt import BoxPrompt
-from rules.facts import Geometry, geometry_facts, header_facts
+from rules.facts import Geometry, annotation_facts, geometry_facts, header_facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class SeriesRequest:
     series: Series
     calling_ae_title: str
     called_ae_title: str
+    source_address: str = ""
+    """Where it was sent from; empty where that is not known."""
     created: datetime
     """Aware; the result's content date. The same job always carries the same moment, so that a rerun is byte-identical."""
     partial_reason: str | None = None
@@ -53,9 +57,19 @@ class SeriesRequest:
         return (*partial, "REPLACES EARLIER") if self.predecessors else partial
 
     def attributes_of(self, part: SliceStack | Refused) -> dict[str, str | tuple[str, ...]]:
-        """What rules are matched against: the attributes of a part's first instance, and the AE titles that brought it."""
-        network = {"calling_ae_title": self.calling_ae_title, "called_ae_title": self.called_ae_title}
-        return {**part.attributes, **network, **header_facts(part.attributes), **_geometry_facts(part)}
+        """What rules are matched against: the attributes of a part's first instance, how it was sent, and the facts."""
+        network = {
+            "calling_ae_title": self.calling_ae_title,
+            "called_ae_title": self.called_ae_title,
+            "source_address": self.source_address,
+        }
+        facts = {**header_facts(part.attributes), **annotation_facts(has_annotations=self.has_annotations), **_geometry_facts(part)}
+        return {**part.attributes, **network, **facts}
+
+    @cached_property
+    def has_annotations(self) -> bool:
+        """Whether an annotation of the study, where that is known, was drawn on the series."""
+        return has_annotations(self.series, self.study)
 
 
 def _geometry_facts(part: SliceStack | Refused) -> dict[str, str]:

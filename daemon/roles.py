@@ -119,6 +119,8 @@ class Housekeeping:
             settings=settings.arrivals,
             evidence=gatherer(book, lambda: self._ruleset, self._count_at_source),
             held=self._tell_held,
+            selected=audit.series_selected,
+            shortest_quiet=self._shortest_quiet,
         )
 
     def once(self) -> bool:
@@ -133,6 +135,10 @@ class Housekeeping:
             LOG.info("job %s: %s, its series is %s", job.id, job.state.value.lower(), job.partial_reason or "complete")
         removed = self._retention.sweep() if self._retention.due() else 0
         return bool(jobs) or removed > 0
+
+    def _shortest_quiet(self) -> float | None:
+        asked = [rule.completeness.quiet_seconds for rule in self._ruleset.rules if rule.enabled]
+        return min((seconds for seconds in asked if seconds is not None), default=None)
 
     def _tell_held(self, series: WaitingSeries, reason: str) -> None:
         self._audit.series_held(series, reason)

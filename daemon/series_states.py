@@ -22,6 +22,8 @@ class SeriesState(enum.StrEnum):
     """Something is missing and the deadline passed; its job says so in everything it makes."""
     DISCARDED = "DISCARDED"
     """Something is missing, the deadline passed, and the configuration wants no result of a part."""
+    PASSED_OVER = "PASSED_OVER"
+    """It is whole, and another series of its study serves their rule better; its job is skipped with the scores."""
 
 
 class SeriesEvent(enum.StrEnum):
@@ -37,6 +39,8 @@ class SeriesEvent(enum.StrEnum):
     """The deadline passed, and the part is to be processed."""
     DISCARD = "discard"
     """The deadline passed, and the part is not to be processed."""
+    PASS_OVER = "pass-over"
+    """Its study is complete, and another series of it was chosen."""
 
 
 OPEN_SERIES = frozenset({SeriesState.WAITING, SeriesState.HELD})
@@ -49,6 +53,8 @@ SERIES_MOVES = MappingProxyType(
         (SeriesState.WAITING, SeriesEvent.PROVE_SHORT): SeriesState.HELD,
         (SeriesState.WAITING, SeriesEvent.RUN_PARTIAL): SeriesState.PARTIAL,
         (SeriesState.WAITING, SeriesEvent.DISCARD): SeriesState.DISCARDED,
+        (SeriesState.WAITING, SeriesEvent.PASS_OVER): SeriesState.PASSED_OVER,
+        (SeriesState.HELD, SeriesEvent.PASS_OVER): SeriesState.PASSED_OVER,
         (SeriesState.HELD, SeriesEvent.PROVE_WHOLE): SeriesState.COMPLETE,
         (SeriesState.HELD, SeriesEvent.PROVE_SHORT): SeriesState.HELD,
         (SeriesState.HELD, SeriesEvent.RUN_PARTIAL): SeriesState.PARTIAL,

@@ -31,7 +31,7 @@ from daemon.database.outbox import Delivery, OutboxBook, OutboxItem, OutboxState
 from daemon.database.own_results import OwnResultBook
 from daemon.database.retention import RetentionBook
 from daemon.database.senders import SenderBook
-from daemon.database.series import SeriesBook, SeriesState, WaitingSeries
+from daemon.database.series import NOT_SELECTED, SeriesBook, SeriesState, Terms, WaitingSeries
 from daemon.database.server_clock import ServerClock
 from daemon.database.switches import DRAIN, SwitchBook
 from daemon.job_states import IllegalMove, JobEvent, JobState
@@ -39,6 +39,7 @@ from daemon.results import ResultConflict, Results
 
 __all__ = [
     "DRAIN",
+    "NOT_SELECTED",
     "Backoff",
     "Conflict",
     "ConflictVerdict",
@@ -63,6 +64,7 @@ __all__ = [
     "StoreSettings",
     "StoreTooNew",
     "StoreUnavailable",
+    "Terms",
     "UnknownInstance",
     "UnknownJob",
     "WaitingSeries",

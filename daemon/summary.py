@@ -42,6 +42,8 @@ class Summary:
     """When the oldest job that has work ahead was queued."""
     outbox: Mapping[str, int]
     """Number of results that wait, a destination."""
+    shadow: int
+    """Number of jobs whose results were made in shadow, and sent to nobody."""
     last_errors: tuple[LastError, ...]
     """The latest first. Skipping a series is no error."""
 
@@ -61,6 +63,7 @@ def summary(store: Store, errors: int = 10) -> Summary:
             drained_since=connection.scalar(select(SWITCH.c.since).where(SWITCH.c.name == DRAIN)),
             oldest_waiting=connection.scalar(select(func.min(JOB.c.created_at)).where(JOB.c.state.in_(open_states))),
             outbox={row[0]: row[1] for row in connection.execute(by_destination.order_by(OUTBOX.c.destination))},
+            shadow=connection.scalar(select(func.count()).where(JOB.c.error_code == "shadow", JOB.c.state == JobState.SKIPPED.value)) or 0,
             last_errors=_last_errors(connection, errors),
         )
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from daemon.annotated_studies import queue_again
-from daemon.annotations import is_annotation_object, may_want_annotations, read_study
+from daemon.annotation_objects import is_annotation_object
+from daemon.annotations import may_want_annotations, read_study
 from daemon.audit import Audit
 from daemon.config import Config
 from daemon.errors import Fault, Transient, classify
@@ -36,6 +37,12 @@ LOG = logging.getLogger("medsam2d.worker")
 HEARTBEAT_SECONDS = 10.0
 DRAIN_SECONDS = 45.0
 """Less than the supervisor and systemd wait, so that a job is handed back in good order rather than killed."""
+
+
+SHADOW = "shadow"
+"""The code of a job whose results were made in shadow."""
+NOWHERE = "none"
+"""The destination under which results in shadow are kept where the rule names none."""
 
 
 class Stopping(Exception):
@@ -98,7 +105,7 @@ class Worker:
         items: list[OutboxItem] = []
         reasons: list[str] = []
         reports: list[WrittenObject] = []
-        results = 0
+        results, shadows = 0, 0
         predecessors = self.store.predecessors(job)
         superseded = [earlier.sop_instance_uid for earlier in predecessors]
         for outcome in self._segment(job, predecessors, stages):
@@ -107,14 +114,15 @@ class Worker:
                 superseded = []
             if isinstance(outcome, Segmented):
                 items += self._keep(job, outcome, stages)
-                results += 1
+                results += not outcome.shadow
+                shadows += outcome.shadow
                 continue
             reasons += outcome.reasons
             if isinstance(outcome, Skipped):
                 reports += outcome.written
-                items += [item for written in outcome.written for item in self._queued(written)]
+                items += [item for written in outcome.written for item in self._queued(written, shadow=outcome.shadow)]
         if not results:
-            self._skip(job, reasons, reports, items)
+            self._skip(job, [*_shadow_words(shadows), *reasons], reports, items, code=SHADOW if shadows else "skipped")
             return
         if reasons:
             self.audit.left_out(job, reasons)
@@ -131,6 +139,7 @@ class Worker:
             series=series,
             calling_ae_title=job.calling_ae_title,
             called_ae_title=job.called_ae_title,
+            source_address=job.source_address,
             created=job.created_at,
             partial_reason=job.partial_reason,
             predecessors=tuple(predecessor_object(earlier) for earlier in predecessors),
@@ -148,21 +157,22 @@ class Worker:
             )
             yield from segment_series(request, tools)
 
-    def _skip(self, job: Job, reasons: Sequence[str], reports: Sequence[WrittenObject], items: Sequence[OutboxItem]) -> None:
+    def _skip(self, job: Job, reasons: Sequence[str], reports: Sequence[WrittenObject], items: Sequence[OutboxItem], *, code: str) -> None:
         self.audit.job_skipped(job, reasons, reports)
-        self.store.skip(job, tuple(reasons), items)
+        self.store.skip(job, tuple(reasons), items, code)
         LOG.info("job %s: skipped (%s)", job.id, "; ".join(reasons))
 
     def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> list[OutboxItem]:
         """Put the objects of a volume where they survive a crash; return what is to be sent of them."""
-        items = [item for written in outcome.written for item in self._queued(written)]
+        items = [item for written in outcome.written for item in self._queued(written, shadow=outcome.shadow)]
         # Said before it is queued for sending: an audit trail may know of a result that a crash kept back, never the reverse.
-        self.audit.segmentation_created(job, outcome.provenance, outcome.written, outcome.verdicts, stages.seconds)
+        made_by = outcome.provenance
+        self.audit.segmentation_created(job, made_by, outcome.written, outcome.verdicts, stages.seconds, shadow=outcome.shadow)
         made = ", ".join(f"{written.kind.value.upper()} {written.sop_instance_uid}" for written in outcome.written)
         LOG.info("job %s: %s", job.id, made)
         return items
 
-    def _queued(self, written: WrittenObject) -> list[OutboxItem]:
+    def _queued(self, written: WrittenObject, *, shadow: bool) -> list[OutboxItem]:
         """Put an object on disk, in both its forms; return its items for the outbox, which hands them out in this order."""
         forms = [written] if written.alternative is None else [written, written.alternative]
         paths = [self.results.write(f"{form.sop_instance_uid}.dcm", form.part10) for form in forms]
@@ -175,8 +185,9 @@ class Worker:
                 form_of=written.sop_instance_uid if len(forms) > 1 else "",
                 preference=preference,
                 optional=form.kind is not ObjectKind.SEG,
+                shadow=shadow,
             )
-            for name in written.destinations
+            for name in written.destinations or ((NOWHERE,) if shadow else ())
             if self._takes(name, written.kind)
             for preference, (form, path) in enumerate(zip(forms, paths, strict=True))
         ]
@@ -243,3 +254,8 @@ class Worker:
         finally:
             done.set()
             thread.join()
+
+
+def _shadow_words(volumes: int) -> list[str]:
+    words = f"{volumes} volume(s) segmented in shadow: results are kept and sent to nobody; `jobs retry` sends them once the rule is live"
+    return [words] if volumes else []

@@ -14,7 +14,8 @@ from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 
 from daemon.config import ResultSettings
 from daemon.gate import pass_gate
-from daemon.inference import SegmentedObjects, window_bounds
+from daemon.inference import SegmentedObjects
+from daemon.intensity_window import window_bounds
 from daemon.provenance import Provenance, describe_segment, identify, trace, tracking_uid
 from daemon.request import SeriesRequest
 from daemon.written import ObjectKind, WrittenObject

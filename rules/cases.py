@@ -1,4 +1,4 @@
-"""Cases: headers and the rule that they must get, kept beside the rules and checked by `medsam2d rules test`.
+"""Cases: headers and the rule that they must get, and studies and the series that must be chosen, checked by `medsam2d rules test`.
 
 A file `NAME.cases.yaml` in a rule folder:
 
@@ -9,6 +9,13 @@ A file `NAME.cases.yaml` in a rule folder:
       - name: a localizer
         attributes: {Modality: CT, ImageType: [ORIGINAL, PRIMARY, LOCALIZER]}
         expect: none
+    studies:
+      - name: thin before thick
+        rule: ct-abdomen-boxes
+        series:
+          thin: {Modality: CT, BodyPartExamined: ABDOMEN, SliceThickness: 1.5, slice_spacing_mm: 1}
+          thick: {Modality: CT, BodyPartExamined: ABDOMEN, SliceThickness: 5, slice_spacing_mm: 5}
+        expect: thin
 """
 
 from __future__ import annotations
@@ -18,13 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from rules.condition import condition_key
 from rules.load import CASE_SUFFIX
-from rules.match import NoMatch, match, reason_against
+from rules.match import NoMatch, Plan, match, reason_against, shadow_plans
 from rules.rule import RuleSet
 from rules.scalars import Section, Text
+from rules.selection import measures_of, rank
 from rules.strict_yaml import load
 
 NOTHING = "none"
@@ -33,20 +41,42 @@ NOTHING = "none"
 Values: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
+Attributes: TypeAlias = dict[Annotated[str, AfterValidator(condition_key)], Values]
+
+
 class Case(Section):
     """One header and what must come of it."""
 
     name: Text
-    attributes: dict[Annotated[str, AfterValidator(condition_key)], Values]
+    attributes: Attributes
     """DICOM keywords, facts and AE titles; a list for several values."""
     expect: Text
     """Name of the rule that must be the first to match, or none."""
 
 
+class StudyCase(Section):
+    """Several series of one study, and the one that a rule with `select` must choose."""
+
+    name: Text
+    rule: Text
+    """Name of the rule."""
+    series: Annotated[dict[Text, Attributes], Field(min_length=1)]
+    """By a name of your own: what each series says, as in a case."""
+    expect: Text
+    """The name of the series that must be chosen, or none."""
+
+
 class CaseFile(Section):
     """The document of a file of cases."""
 
-    cases: Annotated[tuple[Case, ...], Field(min_length=1)]
+    cases: tuple[Case, ...] = ()
+    studies: tuple[StudyCase, ...] = ()
+
+    @model_validator(mode="after")
+    def _holds_some(self) -> CaseFile:
+        if not self.cases and not self.studies:
+            raise ValueError("expected at least one case under `cases` or `studies`, got none")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +84,13 @@ class Outcome:
     """A case and what came of it; `reason` says why where it is not what was expected."""
 
     file: Path
-    case: Case
+    case: Case | StudyCase
     got: str
     reason: str
 
     @property
     def passed(self) -> bool:
-        """Whether the expected rule was the first to match."""
+        """Whether the expected rule was the first to match, or the expected series was chosen."""
         return self.got == self.case.expect
 
 
@@ -78,12 +108,31 @@ def _beside(path: Path) -> list[Path]:
 
 def run_cases(file: Path, ruleset: RuleSet) -> tuple[Outcome, ...]:
     """Match every case of a file; raises `rules.errors.ConfigFaults` for a file that is not one of cases."""
-    return tuple(_outcome(file, case, ruleset) for case in load(file, CaseFile).cases)
+    document = load(file, CaseFile)
+    matched = [_outcome(file, case, ruleset) for case in document.cases]
+    return (*matched, *(_chosen(file, case, ruleset) for case in document.studies))
+
+
+def _chosen(file: Path, case: StudyCase, ruleset: RuleSet) -> Outcome:
+    plans = {name: match(attributes, ruleset) for name, attributes in case.series.items()}
+    taking_part = [name for name, plan in plans.items() if isinstance(plan, Plan) and plan.rule.name == case.rule]
+    rule = next((rule for rule in ruleset.rules if rule.name == case.rule), None)
+    if rule is None or rule.select is None:
+        missing = f"no rule is called {case.rule!r}" if rule is None else f"rule {case.rule!r} has no `select`: it takes every series"
+        return Outcome(file=file, case=case, got=NOTHING, reason=missing)
+    ranking = rank(rule.select, {name: measures_of(case.series[name]) for name in taking_part})
+    got = ranking[0].key if ranking else NOTHING
+    if got == case.expect:
+        return Outcome(file=file, case=case, got=got, reason="")
+    places = "; ".join(f"{ranked.place}. {ranked.key}: {ranked.words}" for ranked in ranking) or f"no series gets rule {case.rule!r}"
+    return Outcome(file=file, case=case, got=got, reason=places)
 
 
 def _outcome(file: Path, case: Case, ruleset: RuleSet) -> Outcome:
     found = match(case.attributes, ruleset)
     got = NOTHING if isinstance(found, NoMatch) else found.rule.name
+    if case.expect in {plan.rule.name for plan in shadow_plans(case.attributes, ruleset)}:
+        got = case.expect  # it is tried beside the rule that applies
     return Outcome(file=file, case=case, got=got, reason="" if got == case.expect else _why(case, ruleset))
 
 

@@ -1,7 +1,8 @@
 """Conditions: what a rule asks of a series' DICOM attributes and of the association that brought it.
 
-A condition maps DICOM keywords, facts (`rules.facts`) and `calling_ae_title`, `called_ae_title` to tests; all of them must
-hold. `all`, `any` and `not` combine conditions. A multi-valued attribute (ImageType) passes a test when any of its values does.
+A condition maps DICOM keywords, facts (`rules.facts`), `calling_ae_title`, `called_ae_title` and `source_address` to tests; all
+of them must hold. `all`, `any` and `not` combine conditions. A multi-valued attribute (ImageType) passes a test when any of its
+values does.
 
 | in YAML                                | holds when a value                                                      |
 |----------------------------------------|-------------------------------------------------------------------------|
@@ -10,6 +11,7 @@ hold. `all`, `any` and `not` combine conditions. A multi-valued attribute (Image
 | `SeriesDescription: {matches: "(?i).*liver.*"}` | matches the whole regular expression                           |
 | `SliceThickness: {range: {minimum: 0.5, maximum: 5}}` | lies in the range, bounds included                       |
 | `ContrastBolusAgent: {present: true}`  | is there and not empty (false: absent or empty)                         |
+| `source_address: [10.2.0.0/16, 10.9.0.7]` | lies in one of the networks (CIDR), or is the address                |
 """
 
 from __future__ import annotations
@@ -19,11 +21,14 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydicom.datadict import dictionary_VR, keyword_dict
 
-from rules.facts import FACTS
+from rules.facts import FACT_VALUES, FACTS
+from rules.networks import network
 from rules.pattern import compile_pattern
-from rules.scalars import Flag, Number, Section, Text, near_match
+from rules.scalars import NUMBER, Flag, Number, Section, Text, near_match, shown
 
-NETWORK_KEYS = ("calling_ae_title", "called_ae_title")
+SOURCE_ADDRESS = "source_address"
+NETWORK_KEYS = ("calling_ae_title", "called_ae_title", SOURCE_ADDRESS)
+ADDRESS_VR = "an address"
 NUMERIC_VRS = frozenset({"DS", "IS", "FL", "FD", "SL", "SS", "SV", "UL", "US", "UV"})
 UNREADABLE_VRS = frozenset({"SQ", "OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 COMBINATORS = ("all", "any", "not")
@@ -33,6 +38,8 @@ def representation(key: str) -> str:
     """Return the value representation of a condition key (PS3.6); AE for the two titles of the association, a fact's kind for a fact."""
     if key in FACTS:
         return FACTS[key]
+    if key == SOURCE_ADDRESS:
+        return ADDRESS_VR
     return "AE" if key in NETWORK_KEYS else dictionary_VR(keyword_dict[key])
 
 
@@ -145,4 +152,31 @@ class Condition(Section):
         for key, test in self.tests.items():
             if test.range is not None and not is_numeric(key):
                 raise ValueError(f"{key}: a range compares numbers, got an attribute of {representation(key)}; use matches or a list")
+            _expect_possible(key, test)
         return self
+
+
+def wanted_values(test: ValueTest) -> tuple[str, ...] | None:
+    """Return the values one of which a test asks for; None for a test of another form."""
+    return (test.equals,) if test.equals is not None else test.one_of
+
+
+def asked_keys(condition: Condition) -> frozenset[str]:
+    """Return every key that a condition asks for, in its combinations too."""
+    inner = (*(condition.all or ()), *(condition.any or ()), *((condition.negation,) if condition.negation else ()))
+    return frozenset(condition.tests).union(*map(asked_keys, inner))
+
+
+def _expect_possible(key: str, test: ValueTest) -> None:
+    """Raise ValueError for a test that no value of `key` could ever pass."""
+    wanted = wanted_values(test) or ()
+    for value in wanted:
+        if key in FACT_VALUES and value not in FACT_VALUES[key]:
+            choices, cure = ", ".join(FACT_VALUES[key]), near_match(value, FACT_VALUES[key])
+            raise ValueError(f"{key}: expected one of {choices}, got {shown(value)}, which could never apply{cure}")
+        if is_numeric(key) and not NUMBER.fullmatch(value):
+            raise ValueError(f"{key}: expected a number, got {shown(value)}, which could never apply")
+        if key == SOURCE_ADDRESS:
+            network(value)
+    if key == SOURCE_ADDRESS and test.matches is not None:
+        raise ValueError(f"{key}: expected addresses or networks such as 10.2.0.0/16, got a pattern")

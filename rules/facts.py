@@ -1,4 +1,4 @@
-"""Facts: what a rule may ask of a series that no single DICOM attribute says: its geometry and its contrast phase.
+"""Facts: what a rule may ask of a series that no single DICOM attribute says: its geometry, its contrast phase, what is drawn on it.
 
 Facts are written in lower case, DICOM keywords in capitals, so that the two never meet. A fact that cannot be told (no
 volume, nothing in the header) is absent, and a condition can ask for that too: `{present: false}`.
@@ -13,6 +13,7 @@ volume, nothing in the header) is absent, and a condition can ask for that too: 
 | `tilt_degrees`     | between the stack's direction and its slices' normal; 0 without gantry tilt                  |
 | `contrast`         | true or false, by Contrast/Bolus Agent (0018,0010)                                           |
 | `phase`            | native, arterial, portal-venous, delayed, by the words of the series description             |
+| `has_annotations`  | true or false: whether somebody else's annotation object of the study was drawn on the series |
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ FACTS: Mapping[str, str] = {
     "tilt_degrees": NUMBER_KIND,
     "contrast": TEXT,
     "phase": TEXT,
+    "has_annotations": TEXT,
 }
 """The kind of every fact's values, in the terms of DICOM's value representations."""
 
@@ -42,6 +44,15 @@ PHASES = (
     ("native", r"native|nativ|plain|non.?contrast|without|unenhanced|\bpre\b"),
 )
 """Words of series descriptions, the later phase first: "arterial and portal" is read as portal-venous."""
+PHASE_NAMES = tuple(name for name, _ in PHASES)
+YES_OR_NO = ("true", "false")
+FACT_VALUES: Mapping[str, tuple[str, ...]] = {
+    "plane": ("axial", "sagittal", "coronal", "oblique"),
+    "contrast": YES_OR_NO,
+    "phase": PHASE_NAMES,
+    "has_annotations": YES_OR_NO,
+}
+"""All values that a fact in words can have: a condition that asks for another one could never hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +79,11 @@ def header_facts(attributes: Mapping[str, str | tuple[str, ...]]) -> dict[str, s
     phase = next((name for name, pattern in PHASES if re.search(pattern, words)), None)
     facts = {"contrast": "true" if agent else "false"}
     return facts if phase is None else {**facts, "phase": phase}
+
+
+def annotation_facts(*, has_annotations: bool) -> dict[str, str]:
+    """Return the fact that tells whether something was drawn on a series."""
+    return {"has_annotations": YES_OR_NO[not has_annotations]}
 
 
 def _values(attributes: Mapping[str, str | tuple[str, ...]], key: str) -> tuple[str, ...]:

@@ -32,48 +32,51 @@ class Finding:
     words: str
 
 
-def findings(condition: Condition, attributes: Attributes) -> Iterator[Finding]:
-    """Judge a condition part by part: its tests in the order of the file, then `all`, `any` and `not`; it holds if all do."""
+def findings(condition: Condition, attributes: Attributes, *, identify: bool = False) -> Iterator[Finding]:
+    """Judge a condition part by part: its tests in the order of the file, then `all`, `any` and `not`; it holds if all do.
+
+    With `identify` the words show every value, for a person who may see them: they must never be logged then.
+    """
     for key, test in condition.tests.items():
-        yield _judge(key, test, attributes)
+        yield _judge(key, test, attributes, identify=identify)
     for inner in condition.all or ():
-        yield _conjunction(inner, attributes)
+        yield _conjunction(inner, attributes, identify=identify)
     if condition.any:
-        yield _disjunction(condition.any, attributes)
+        yield _disjunction(condition.any, attributes, identify=identify)
     if condition.negation:
-        inside = _conjunction(condition.negation, attributes)
+        inside = _conjunction(condition.negation, attributes, identify=identify)
         yield Finding(holds=not inside.holds, words=f"not ({inside.words})")
 
 
-def _conjunction(condition: Condition, attributes: Attributes) -> Finding:
+def _conjunction(condition: Condition, attributes: Attributes, *, identify: bool) -> Finding:
     words = []
-    for finding in findings(condition, attributes):
+    for finding in findings(condition, attributes, identify=identify):
         if not finding.holds:
             return finding
         words.append(finding.words)
     return Finding(holds=True, words="; ".join(words))
 
 
-def _disjunction(conditions: tuple[Condition, ...], attributes: Attributes) -> Finding:
+def _disjunction(conditions: tuple[Condition, ...], attributes: Attributes, *, identify: bool) -> Finding:
     words = []
     for condition in conditions:
-        finding = _conjunction(condition, attributes)
+        finding = _conjunction(condition, attributes, identify=identify)
         if finding.holds:
             return finding
         words.append(finding.words)
     return Finding(holds=False, words=f"none of any: ({' | '.join(words)})")
 
 
-def _judge(key: str, test: ValueTest, attributes: Attributes) -> Finding:
+def _judge(key: str, test: ValueTest, attributes: Attributes, *, identify: bool) -> Finding:
     values = stripped_values(attributes.get(key, ()))
     holds = value_predicate(key, test)(values)
-    return Finding(holds=holds, words=_words(key, _expected(test), values, holds=holds))
+    return Finding(holds=holds, words=_words(key, _expected(test), values, holds=holds, shows=identify or _is_neutral(key)))
 
 
-def _words(key: str, expected: str, values: Values, *, holds: bool) -> str:
+def _words(key: str, expected: str, values: Values, *, holds: bool, shows: bool) -> str:
     if not values:
-        return f"{key}: expected {expected}, got no value" if _is_neutral(key) else f"{key}: absent or empty"
-    if not _is_neutral(key):
+        return f"{key}: expected {expected}, got no value" if shows else f"{key}: absent or empty"
+    if not shows:
         return f"{key}: {'as expected' if holds else 'not as expected'} (values are not shown: they may identify the patient)"
     return f"{key}: expected {expected}, got {', '.join(map(shown, values[:8]))}"
 

@@ -1,4 +1,4 @@
-"""Matching: the first enabled rule, in the order of the files, whose conditions hold for a series, wins.
+"""Matching: the first live rule, in the order of the files, whose conditions hold for a series, wins; those in shadow run beside it.
 
 Reasons and traces can be logged: they show values of technical attributes only (see `rules.judgement`).
 """
@@ -42,12 +42,20 @@ class NoMatch:
 
 
 def match(attributes: Attributes, ruleset: RuleSet) -> Plan | NoMatch:
-    """Return the plan of the first enabled rule whose conditions all hold, or why there is none."""
+    """Return the plan of the first rule whose conditions all hold, or why there is none; rules that are off or in shadow do not count."""
     values = values_by_key(attributes)
     for rule, holds in ruleset.predicates:
         if holds(values):
             return plan_of(rule, attributes)
     return NoMatch(attributes=attributes, ruleset=ruleset)
+
+
+def shadow_plans(attributes: Attributes, ruleset: RuleSet) -> tuple[Plan, ...]:
+    """Return the plans of all rules in shadow whose conditions hold: they are tried beside the rule that applies."""
+    if not ruleset.shadow_predicates:
+        return ()
+    values = values_by_key(attributes)
+    return tuple(plan_of(rule, attributes) for rule, holds in ruleset.shadow_predicates if holds(values))
 
 
 def plan_of(rule: Rule, attributes: Attributes) -> Plan:
@@ -65,4 +73,5 @@ def reason_against(rule: Rule, attributes: Attributes) -> str:
     """Return the first reason why a rule does not apply, or that it does."""
     if not rule.enabled:
         return "not enabled"
-    return next((finding.words for finding in findings(rule.match, attributes) if not finding.holds), "matches")
+    matches = "matches in shadow: its results are sent to nobody" if rule.shadow else "matches"
+    return next((finding.words for finding in findings(rule.match, attributes) if not finding.holds), matches)

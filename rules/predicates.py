@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from rules.condition import Condition, ValueTest, is_numeric
+from rules.condition import SOURCE_ADDRESS, Condition, ValueTest, is_numeric
+from rules.networks import lies_in, network
 from rules.pattern import compile_pattern, matches
 from rules.scalars import NUMBER
 
@@ -72,6 +73,9 @@ def _not(inner: Predicate) -> Predicate:
 
 
 def _equality(key: str, wanted: Values) -> ValuePredicate:
+    if key == SOURCE_ADDRESS:
+        networks = tuple(map(network, wanted))
+        return lambda values: any(lies_in(value, one) for value in values for one in networks)
     if is_numeric(key):
         numbers = frozenset(_number(text) for text in wanted)
         return lambda values: not numbers.isdisjoint(map(_number, values))

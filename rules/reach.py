@@ -2,7 +2,8 @@
 
 The first rule that matches wins, so the order of rules is part of their meaning. What is said here is proven from the
 conditions alone: a rule is called unreachable only if every series that meets it also meets an earlier enabled rule; two rules
-are called overlapping unless some attribute keeps them apart for certain.
+are called overlapping unless some attribute keeps them apart for certain. Rules in shadow take nothing from others and need no
+place in the order.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 
 from pydicom.datadict import dictionary_VM, keyword_dict
 
-from rules.condition import Condition, ValueTest
+from rules.condition import SOURCE_ADDRESS, Condition, ValueTest, wanted_values
+from rules.networks import overlap
 from rules.predicates import value_predicate
 from rules.rule import Rule, RuleSet
 
@@ -35,23 +37,23 @@ class Overlap:
 
 def shadowed_rules(ruleset: RuleSet) -> tuple[Shadowed, ...]:
     """Return the enabled rules that no series can reach."""
-    return tuple(found for later in _enabled(ruleset) if (found := _shadow(later, ruleset)) is not None)
+    return tuple(found for later in _live(ruleset) if (found := _shadow(later, ruleset)) is not None)
 
 
 def overlapping_rules(ruleset: RuleSet) -> tuple[Overlap, ...]:
     """Return the pairs of enabled rules that no attribute keeps apart, unreachable ones left out."""
     hidden = {found.rule.name for found in shadowed_rules(ruleset)}
-    rules = [rule for rule in _enabled(ruleset) if rule.name not in hidden]
+    rules = [rule for rule in _live(ruleset) if rule.name not in hidden]
     pairs = ((first, second) for index, first in enumerate(rules) for second in rules[index + 1 :])
     return tuple(Overlap(first=first, second=second) for first, second in pairs if not _apart(first.match, second.match))
 
 
-def _enabled(ruleset: RuleSet) -> Iterator[Rule]:
-    return (rule for rule in ruleset.rules if rule.enabled)
+def _live(ruleset: RuleSet) -> Iterator[Rule]:
+    return (rule for rule in ruleset.rules if rule.is_live)
 
 
 def _shadow(later: Rule, ruleset: RuleSet) -> Shadowed | None:
-    for earlier in _enabled(ruleset):
+    for earlier in _live(ruleset):
         if earlier.name == later.name:
             return None
         if _implies(later.match, earlier.match):
@@ -90,7 +92,7 @@ def _denials(condition: Condition) -> Iterator[Condition]:
 def _test_implies(key: str, narrow: ValueTest, wide: ValueTest) -> bool:
     if narrow == wide:
         return True
-    values = _values(narrow)
+    values = wanted_values(narrow)
     if values is not None:
         # Several values may stand in one attribute, and one that passes is enough: each of them must pass by itself.
         holds = value_predicate(key, wide)
@@ -98,10 +100,6 @@ def _test_implies(key: str, narrow: ValueTest, wide: ValueTest) -> bool:
     if narrow.range is not None and wide.range is not None:
         return _bounds(wide)[0] <= _bounds(narrow)[0] and _bounds(narrow)[1] <= _bounds(wide)[1]
     return wide.present is True and narrow.present is None
-
-
-def _values(test: ValueTest) -> tuple[str, ...] | None:
-    return (test.equals,) if test.equals is not None else test.one_of
 
 
 def _bounds(test: ValueTest) -> tuple[float, float]:
@@ -129,8 +127,11 @@ def _denied(first: Condition, second: Condition) -> bool:
 def _excludes(key: str, first: ValueTest, second: ValueTest) -> bool:
     if {first.present, second.present} == {True, False} or (first.present is False) != (second.present is False):
         return True
+    wanted = wanted_values(first), wanted_values(second)
+    if key == SOURCE_ADDRESS and wanted[0] is not None and wanted[1] is not None:
+        return not any(overlap(one, other) for one in wanted[0] for other in wanted[1])
     for one, other in ((first, second), (second, first)):
-        values = _values(one)
+        values = wanted_values(one)
         if _is_single(key) and values is not None and other.present is None:
             holds = value_predicate(key, other)
             return not any(holds((value,)) for value in values)

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from rules.concepts import CategoryCode, LateralityCode, RegionCode, TypeCode
 from rules.condition import Condition
+from rules.off_peak import OffPeak
 from rules.outputs import Outputs
 from rules.places import Places
 from rules.predicates import Predicate, condition_predicate
@@ -28,6 +29,7 @@ from rules.prompts.prior import PriorRecipe
 from rules.prompts.relative import RelativeRecipe
 from rules.prompts.threshold import ThresholdRecipe
 from rules.scalars import Flag, Integer, Number, Section, Text, integer
+from rules.selection import Selection
 
 Label: TypeAlias = Annotated[str, Field(min_length=1, max_length=60)]
 """Segment Label is at most 64 characters (PS3.5, LO); a number is added where one target gives several objects."""
@@ -121,12 +123,19 @@ class Target(Section):
 
 
 class Completeness(Section):
-    """What a series, or its study, must have before it is processed; less is held until `arrivals.incomplete_seconds`."""
+    """What a series, or its study, must have before it is processed, and what follows where it does not come."""
 
     instances: Annotated[Integer, Field(ge=1)] | None = None
     """The series has at least so many instances."""
     study_series: Annotated[Integer, Field(ge=1)] | None = None
     """The series is processed only once its study is complete, with at least so many series; 1 waits for those that come."""
+    quiet_seconds: Annotated[Number, Field(gt=0, le=86_400)] | None = None
+    """No instance of the series for so long; absent: `arrivals.quiet_seconds`."""
+    wait_seconds: Annotated[Number, Field(gt=0, le=604_800)] | None = None
+    """What is missing is waited for so long after the last instance; absent: `arrivals.incomplete_seconds`."""
+    on_partial: Literal["run", "hold", "discard"] | None = None
+    """What follows then. run: its results say that they are partial. hold: it waits on. discard: no result.
+    Absent: `arrivals.incomplete`."""
 
 
 class Rule(Section):
@@ -137,6 +146,8 @@ class Rule(Section):
     description: str = ""
     enabled: Flag = True
     match: Condition
+    select: Selection | None = None
+    """Of several series of one study that match, the best one alone; absent: every one. It is chosen when the study is complete."""
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=100)]
     destinations: tuple[Text, ...]
     """Names from the configuration's `destinations`; an empty list `[]` keeps results in the results folder."""
@@ -144,6 +155,11 @@ class Rule(Section):
     """Name of the weights for targets that name none."""
     priority: Literal["stat", "urgent", "routine", "reprocess"] = "routine"
     """stat goes before everything; routine jobs that waited for eight hours go before new urgent ones."""
+    off_peak: OffPeak | None = None
+    """Jobs begin only in this window; absent: at any time. A header that asks for more than routine goes at once."""
+    shadow: Flag = False
+    """true: results are made, kept and audited, and delivered to nobody. Such a rule takes no series from the others: it is tried
+    beside the one that applies."""
     completeness: Completeness = Completeness()
     gaps: Literal["refuse", "longest_run", "bridge"] = "refuse"
     """Where slices are missing. refuse: no result. longest_run: the longest run of evenly spaced slices. bridge: missing slices
@@ -163,6 +179,12 @@ class Rule(Section):
         return self
 
     @model_validator(mode="after")
+    def _not_both_urgent_and_later(self) -> Rule:
+        if self.off_peak is not None and self.priority in ("stat", "urgent"):
+            raise ValueError(f"expected priority routine or reprocess beside off_peak, got {self.priority}; leave one of the two out")
+        return self
+
+    @model_validator(mode="after")
     def _measured_from_earlier_ones(self) -> Rule:
         for number, target in enumerate(self.targets):
             before = [other.label for other in self.targets[:number]]
@@ -172,6 +194,11 @@ class Rule(Section):
                     f"target {target.label!r}: to: expected the label of a target before this one ({known}), got {target.prompt.to!r}"
                 )
         return self
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it takes series: it is enabled and not in shadow."""
+        return self.enabled and not self.shadow
 
     @property
     def resolved_targets(self) -> tuple[Target, ...]:
@@ -203,12 +230,17 @@ class RuleSet:
 
     @cached_property
     def predicates(self) -> tuple[tuple[Rule, Predicate], ...]:
-        """The enabled rules in order, each with its conditions compiled."""
-        return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.enabled)
+        """The live rules in order, each with its conditions compiled."""
+        return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.is_live)
+
+    @cached_property
+    def shadow_predicates(self) -> tuple[tuple[Rule, Predicate], ...]:
+        """The enabled rules in shadow in order, each with its conditions compiled."""
+        return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.enabled and rule.shadow)
 
 
-NOT_HASHED = {"description", "enabled", "destinations", "outputs", "priority", "completeness"}
-"""What changes neither masks nor which series get them: editing these recomputes nothing."""
+NOT_HASHED = {"description", "enabled", "destinations", "outputs", "priority", "completeness", "select", "off_peak", "shadow"}
+"""What changes no series' masks: editing these recomputes nothing."""
 
 
 def rule_hash(rule: Rule) -> str:

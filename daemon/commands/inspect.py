@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from daemon.errors import ConfigError
+from daemon.folder_study import read_folder
 from dicom_io.codecs import CODECS
-from dicom_io.errors import NotDicom, RejectedInput
+from dicom_io.errors import RejectedInput
 from dicom_io.frame_reader import read_frames
 from dicom_io.geometry import plane_name, spacing_mm
 from dicom_io.instance import InstanceHeader
-from dicom_io.series import Series, find_instances, group_by_series, judge_series
+from dicom_io.series import Series, judge_series
 from dicom_io.slice_stack import Refused, SliceStack, headers_of
 from dicom_io.volume_reader import read_or_refuse
 
@@ -63,12 +63,7 @@ def inspect_folder(place: Path, *, pixels: bool = False) -> tuple[InspectedSerie
 
     Raises ConfigError if there is no such place, NotDicom if it holds no DICOM instance.
     """
-    if not place.exists():
-        raise ConfigError(f"{place}: no such file or folder")
-    groups = group_by_series(find_instances(place))
-    if not groups:
-        raise NotDicom(f"{place}: no DICOM instance found; give a folder of DICOM files")
-    return tuple(_inspected(judge_series(headers), pixels=pixels) for headers in groups.values())
+    return tuple(_inspected(judge_series(headers), pixels=pixels) for headers in read_folder(place).values())
 
 
 def as_json(found: Sequence[InspectedSeries], *, identify: bool) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from daemon.audit import open_audit
 from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings
+from daemon.contest import standing_of
 from daemon.errors import ConfigError
 from daemon.store import IllegalMove, InputsRemoved, Job, JobState, Store, UnknownJob
 
@@ -113,9 +114,17 @@ def _details(store: Store, job: Job) -> dict[str, object]:
         "failures": job.failures,
         "calling_ae_title": job.calling_ae_title,
         "called_ae_title": job.called_ae_title,
+        "source_address": job.source_address,
+        "off_peak": job.off_peak,
+        "selection": _selection(job),
         "partial_reason": job.partial_reason,
         "superseded_by": job.superseded_by,
         "supersedes": [earlier.sop_instance_uid for earlier in store.predecessors(job)],
         "results": [f"{item.sop_instance_uid} to {item.destination}: {item.state.value}" for item in store.deliveries_of(job)],
         "instances": [str(path) for path in store.instance_paths(job)],
     }
+
+
+def _selection(job: Job) -> str | None:
+    standing = standing_of(job)
+    return None if standing is None else f"rule {standing.rule}, {standing.words}"

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from daemon.atlases import atlas_faults
 from daemon.commands.common import ConfigOption, JsonOption, find_config, load_settings
 from daemon.errors import ConfigError
+from daemon.explanation import Depth
+from daemon.folder_study import Sender
 from daemon.roles import checked_rules
 from rules.cases import find_case_files, run_cases
 from rules.errors import ConfigFaults
@@ -41,7 +44,7 @@ def check(paths: PathsArgument = None, config: ConfigOption = None, as_json: Jso
         }
         typer.echo(json.dumps(report))
     else:
-        typer.echo(f"{len(ruleset.rules)} rules, no fault")
+        typer.echo(f"{len(ruleset.rules)} rule{'s' * (len(ruleset.rules) != 1)}, no fault")
         for found in shadowed:
             typer.echo(
                 f"{_place(ruleset, found.rule.name)}: {found.rule.name!r} can never apply: {found.by.name!r} before it takes its series"
@@ -70,6 +73,38 @@ def run_tests(paths: PathsArgument = None, config: ConfigOption = None, as_json:
         typer.echo(f"{len(outcomes) - len(failed)} of {len(outcomes)} cases as expected")
     if failed:
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def explain(
+    place: Annotated[str, typer.Argument(metavar="DIR|STUDY", help="a folder of DICOM, or the Study Instance UID of a study in the store")],
+    rules_path: Annotated[Path | None, typer.Option("--rules", help="rule file or folder (default: the configuration's)")] = None,
+    sheet: Annotated[Path, typer.Option("--sheet", help="HTML file with the prompts drawn on the images; readable by you alone")] = Path(
+        "explain.html"
+    ),
+    headers_only: Annotated[bool, typer.Option("--headers-only", help="match alone: read no pixels, make no prompts, no sheet")] = False,
+    identify: Annotated[bool, typer.Option("--identify", help="also show values that may identify the patient")] = False,
+    calling: Annotated[str, typer.Option(metavar="AE", help="as if sent by this AE title (a folder)")] = "",
+    called: Annotated[str, typer.Option(metavar="AE", help="as if sent to this AE title (a folder)")] = "",
+    address: Annotated[str, typer.Option(metavar="IP", help="as if sent from this address (a folder)")] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say of every series which rule it gets and why, condition by condition, and draw the prompts; no model is run."""
+    from daemon.commands import explain as command
+
+    settings = load_settings(config, missing_is_default=True)
+    ruleset = _ruleset([rules_path] if rules_path else None, config)
+    sender = Sender(calling_ae_title=calling, called_ae_title=called, source_address=address)
+    found = command.run(command.read_place(place, settings, sender), ruleset, Depth(prompts=not headers_only, identify=identify))
+    if not headers_only:
+        command.write_sheet(found, sheet)
+    if as_json:
+        typer.echo(command.as_json(found))
+        return
+    command.show(found, Console())
+    if not headers_only:
+        typer.echo(f"{sheet}: holds patient images, readable by you alone")
 
 
 @app.command()

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from daemon.annotations import is_annotation_object
 from daemon.arrays import is_array_file, read_arrays, write_arrays
 from daemon.config import Config, ResultSettings
 from daemon.errors import ConfigError
-from daemon.inference import window_bounds
+from daemon.folder_study import contests, is_input_alone, read_folder, readable_requests, request_for
+from daemon.intensity_window import window_bounds
 from daemon.models import ResidentModels, resident_models
 from daemon.pipeline import Segmented, segment_series
 from daemon.planning import Skipped
-from daemon.priors import same_patient
-from daemon.request import SeriesRequest
 from daemon.stages import Stages
+from daemon.store import NOT_SELECTED
 from daemon.tools import Tools
 from daemon.weights import WeightsBook, WeightsEntry
 from daemon.written import WrittenObject
-from dicom_io.errors import NotDicom, RejectedInput
+from dicom_io.errors import RejectedInput
 from dicom_io.geometry import voxel_volume_mm3
-from dicom_io.instance import InstanceHeader
 from dicom_io.preview import overlay_sheet
-from dicom_io.series import find_instances, group_by_series, read_series
 from dicom_io.slice_stack import Refused
 from model.options import PropagationOptions
 from model.prompt import BoxPrompt, Prompt, check_prompts
@@ -138,19 +134,22 @@ def segment_folder(
 
     Raises `NotDicom` if there is no DICOM instance at all.
     """
-    groups = group_by_series(find_instances(request.source))
-    if not groups:
-        raise NotDicom(f"{request.source}: no DICOM instance found; give a folder of DICOM files, or an .npz, NIfTI or NRRD file")
+    groups = read_folder(request.source)
+    held = contests(list(readable_requests(groups)), ruleset) if any(rule.select for rule in ruleset.rules) else ()
     request.out.mkdir(parents=True, exist_ok=True)
     reports = []
     for uid, headers in groups.items():
-        if all(is_annotation_object(header) for header in headers):
+        if is_input_alone(headers):
             reports.append(_nothing(uid, "input", "", (f"{len(headers)} annotation objects, for series whose rule asks for them",)))
+            continue
+        passed_over = next((reason for contest in held if (reason := contest.reason_against(uid))), None)
+        if passed_over is not None:
+            reports.append(_nothing(uid, "skipped", NOT_SELECTED, (passed_over,)))
             continue
         stages = Stages()
         tools = Tools(ruleset=ruleset, models=models, result=settings, stage=stages, progress=progress, options=request.options)
         try:
-            for outcome in segment_series(_series_request(headers, groups, request), tools):
+            for outcome in segment_series(request_for(headers, groups, boxes=request.boxes), tools):
                 reports.append(_reported(uid, outcome, request, stages))
         except RejectedInput as error:
             reports.append(_nothing(uid, "refused", error.code, (str(error),)))
@@ -173,25 +172,6 @@ def as_text(reports: Sequence[SeriesReport]) -> str:
         if report.result:
             lines.append(f"  -> {report.result}  ({sum(report.seconds.values()):.1f} s)  AI result, not for diagnosis")
     return "\n".join(lines)
-
-
-def _series_request(
-    headers: Sequence[InstanceHeader], groups: Mapping[str, Sequence[InstanceHeader]], request: SegmentRequest
-) -> SeriesRequest:
-    study = {header.study_instance_uid for header in headers}
-    others = [header for group in groups.values() if group is not headers for header in group]
-    paths = [header.path for header in headers]
-    newest = max(path.stat().st_mtime for path in paths)
-    return SeriesRequest(
-        series=read_series(paths),
-        calling_ae_title="",
-        called_ae_title="",
-        # The files' own age, not the present moment: a rerun on the same files gives the same bytes.
-        created=datetime.fromtimestamp(int(newest), UTC),
-        boxes=request.boxes,
-        study=tuple(header for header in others if header.study_instance_uid in study),
-        earlier=tuple(header for header in others if header.study_instance_uid not in study and same_patient(header, headers[0])),
-    )
 
 
 def _write(outcome: Segmented, request: SegmentRequest) -> Path:

@@ -36,6 +36,7 @@ def as_one_line(seen: Summary, accounts: Ledger) -> str:
             "drained_since": seen.drained_since.isoformat() if seen.drained_since else None,
             "oldest_waiting": seen.oldest_waiting.isoformat() if seen.oldest_waiting else None,
             "outbox": dict(seen.outbox),
+            "shadow": seen.shadow,
             "last_errors": errors,
             "ledger": {**asdict(accounts), "balanced": accounts.balanced},
         }
@@ -51,6 +52,7 @@ def _text(seen: Summary, accounts: Ledger) -> str:
         *(f"series held: {count} ({reason})" for reason, count in seen.series_held.items()),
         f"jobs: {jobs}" + (f" (oldest open since {seen.oldest_waiting:%Y-%m-%d %H:%M:%S}Z)" if seen.oldest_waiting else ""),
         f"outbox: {outbox}",
+        *([f"shadow: {seen.shadow} jobs with results that are kept and sent to nobody"] if seen.shadow else []),
         "instances: " + ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in asdict(accounts).items()),
         "ledger: "
         + ("balanced, every acknowledged instance is accounted for" if accounts.balanced else "NOT BALANCED: report this as a bug"),

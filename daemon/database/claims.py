@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, select, update
+from sqlalchemy import Connection, Row, Select, exists, select, update
 
 from daemon.database.book import Book
 from daemon.database.errors import LeaseLost
@@ -31,7 +31,7 @@ class ClaimBook(Book):
     def claim_job(self, worker: WorkerIdentity) -> Job | None:
         """Take the most urgent, then oldest job that is due (see `claim_order`); None if there is none, or while the store is drained.
 
-        The lease needs `heartbeat`s.
+        A job whose off-peak window has closed meanwhile becomes due when it opens again. The lease needs `heartbeat`s.
         """
         now = self.clock()
         drained = exists().where(SWITCH.c.name == DRAIN)
@@ -42,7 +42,7 @@ class ClaimBook(Book):
             if connection.scalar(first) is None:
                 return None
         with self.database.writing() as connection:
-            job_id = connection.scalar(first.with_for_update(skip_locked=True, of=JOB))
+            job_id = self._first_in_its_window(connection, first, now)
             if job_id is None:
                 return None
             claimed = {
@@ -54,6 +54,14 @@ class ClaimBook(Book):
             }
             connection.execute(update(JOB).where(JOB.c.id == job_id).values(**claimed))
             return job_of(connection.execute(select(JOB).where(JOB.c.id == job_id)).one())
+
+    def _first_in_its_window(self, connection: Connection, first: Select[Any], now: datetime) -> int | None:
+        while (job_id := connection.scalar(first.with_for_update(skip_locked=True, of=JOB))) is not None:
+            opens = self.may_begin(connection.scalar(select(JOB.c.off_peak).where(JOB.c.id == job_id)), now)
+            if opens <= now:
+                return int(job_id)
+            connection.execute(update(JOB).where(JOB.c.id == job_id).values(run_at=opens))
+        return None
 
     def heartbeat(self, job: Job) -> None:
         """Prolong the lease. Raises LeaseLost if the job is no longer ours: stop working on it."""

@@ -106,7 +106,8 @@ def _replace(connection: Connection, old: Row[Any], new: Row[Any], now: datetime
     for job_id in _open_jobs(connection, old.id):
         supersede(connection, job_id, now, by=None)
     for row in (old, new):
-        arrived = {"last_arrival": now, "calling_ae_title": new.calling_ae_title, "called_ae_title": new.called_ae_title}
+        sender = {"calling_ae_title": new.calling_ae_title, "called_ae_title": new.called_ae_title, "source_address": new.peer_address}
+        arrived = {"last_arrival": now, **sender}
         open_series_of(connection, row.study_instance_uid, row.series_instance_uid, arrived)
 
 

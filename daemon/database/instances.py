@@ -77,7 +77,7 @@ RECORDED = [column.name for column in INSTANCE.columns if not column.nullable an
 INSERT_INSTANCE = Prepared(insert(INSTANCE), columns=RECORDED)
 SERIES_ROW = (SERIES.c.study_instance_uid == bindparam("study")) & (SERIES.c.series_instance_uid == bindparam("series"))
 OPENED: dict[str, BindParameter[Any]] = {
-    name: bindparam(f"new_{name}") for name in ("state", "last_arrival", "calling_ae_title", "called_ae_title")
+    name: bindparam(f"new_{name}") for name in ("state", "last_arrival", "calling_ae_title", "called_ae_title", "source_address")
 }
 REOPEN_SERIES = Prepared(update(SERIES).where(SERIES_ROW).values(**OPENED))
 INSERT_SERIES = Prepared(insert(SERIES).values(study_instance_uid=bindparam("study"), series_instance_uid=bindparam("series"), **OPENED))
@@ -145,6 +145,7 @@ def _touch_series(connection: Connection, instance: SpooledInstance, recording: 
         "new_state": SeriesState.WAITING.value,
         "new_calling_ae_title": instance.calling_ae_title,
         "new_called_ae_title": instance.called_ae_title,
+        "new_source_address": instance.peer_address,
     }
     if REOPEN_SERIES.change(connection, opened) == 0:
         INSERT_SERIES.change(connection, opened)

@@ -62,10 +62,16 @@ class Job:
     """The fencing token of the present claim: whoever writes must hold it."""
     calling_ae_title: str
     called_ae_title: str
+    source_address: str = ""
+    """Where the last instance of its series came from; empty for a file of the inbox."""
+    off_peak: str | None = None
+    """The window in which it may begin, as JSON of `rules.off_peak.OffPeak`; None: at any time."""
+    selection: str | None = None
+    """How its series stood among those of its study, as JSON (`daemon.contest`); None where its rule takes every series."""
     partial_reason: str | None = None
     """Why its series counted as complete although something is missing; None for a whole one."""
     superseded_by: int | None = None
-    """The later job over more, or corrected, instances of it."""
+    """The later job over more, or corrected, instances of it, or over a better series of its study."""
 
 
 def job_of(row: Row[Any]) -> Job:
@@ -86,6 +92,9 @@ def job_of(row: Row[Any]) -> Job:
         token=row.owner,
         calling_ae_title=row.calling_ae_title,
         called_ae_title=row.called_ae_title,
+        source_address=row.source_address,
+        off_peak=row.off_peak,
+        selection=row.selection,
         partial_reason=row.partial_reason,
         superseded_by=row.superseded_by,
     )

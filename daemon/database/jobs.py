@@ -46,11 +46,14 @@ class JobBook(Book):
             put_rows(connection, job.id, results, now)
             settle(connection, job.id, now)
 
-    def skip(self, job: Job, reasons: Sequence[str], results: Sequence[OutboxItem] = ()) -> None:
-        """No rule matched, or there is no segmentation; the reasons are kept for people, and `results` (reports of them) sent."""
+    def skip(self, job: Job, reasons: Sequence[str], results: Sequence[OutboxItem] = (), code: str = "skipped") -> None:
+        """Nothing is to be delivered but `results` (reports of what was not found); the reasons are kept for people.
+
+        `code`: skipped where no rule matched or there is no segmentation, shadow where a rule in shadow made what is not sent.
+        """
         now = self.clock()
         with self.database.writing() as connection:
-            _end(connection, job, JobEvent.SKIP, now, error_code="skipped", error_message="; ".join(reasons))
+            _end(connection, job, JobEvent.SKIP, now, error_code=code, error_message="; ".join(reasons))
             put_rows(connection, job.id, results, now)
 
     def refuse(self, job: Job, code: str, message: str) -> None:
@@ -84,12 +87,12 @@ class JobBook(Book):
         return after(JobState.RUNNING, event)
 
     def release(self, job_id: int) -> Job:
-        """A person wants a job that ended without results tried again, with all its attempts.
+        """A person wants a job that ended without results tried again, with all its attempts, and now: no off-peak window holds it.
 
         Raises UnknownJob, IllegalMove, or InputsRemoved where retention has removed what it would read.
         """
         now = self.clock()
-        fresh = {"failures": 0, "postponements": 0, "run_at": now, "error_code": None, "error_message": None}
+        fresh = {"failures": 0, "postponements": 0, "run_at": now, "off_peak": None, "error_code": None, "error_message": None}
         with self.database.writing() as connection:
             _expect_inputs(connection, job_id)
             cancel_rows(connection, job_id, now)  # the next attempt says anew what the last one came to

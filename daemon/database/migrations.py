@@ -125,7 +125,19 @@ FORMS_AND_COMMITMENT = Migration(
     ),
 )
 
-MIGRATIONS = (RECEPTION_AND_JOBS, OUTBOX_OF_RESULTS, CORRECTIONS_AND_COMPLETENESS, FORMS_AND_COMMITMENT)
+SOURCES_AND_SCHEDULES = Migration(
+    number=2026112706,
+    concept="where series came from, off-peak windows, and the choice among the series of a study",
+    statements=(
+        "ALTER TABLE series ADD COLUMN source_address VARCHAR(64) NOT NULL DEFAULT ''",
+        "ALTER TABLE job ADD COLUMN source_address VARCHAR(64) NOT NULL DEFAULT ''",
+        "ALTER TABLE job ADD COLUMN off_peak VARCHAR",
+        "ALTER TABLE job ADD COLUMN selection VARCHAR",
+        "CREATE INDEX job_selection ON job (study_instance_uid) WHERE selection IS NOT NULL",
+    ),
+)
+
+MIGRATIONS = (RECEPTION_AND_JOBS, OUTBOX_OF_RESULTS, CORRECTIONS_AND_COMPLETENESS, FORMS_AND_COMMITMENT, SOURCES_AND_SCHEDULES)
 KNOWN = frozenset(step.number for step in MIGRATIONS)
 
 

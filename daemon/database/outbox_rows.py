@@ -33,13 +33,15 @@ class OutboxState(enum.StrEnum):
     QUARANTINED = "QUARANTINED"
     """The destination will never take it as it is; a person must release or cancel it."""
     CANCELLED = "CANCELLED"
+    SHADOW = "SHADOW"
+    """Made by a rule in shadow: kept, and sent to nobody."""
 
 
 WAITING_STATES = (OutboxState.PENDING.value, OutboxState.STORED.value)
 """Due for the delivery process, now or later."""
 UNSETTLED_STATES = (*WAITING_STATES, OutboxState.QUARANTINED.value)
 """A job with one of these is not delivered."""
-SETTLED_STATES = (OutboxState.DELIVERED.value, OutboxState.LEFT_OUT.value, OutboxState.CANCELLED.value)
+SETTLED_STATES = (OutboxState.DELIVERED.value, OutboxState.LEFT_OUT.value, OutboxState.CANCELLED.value, OutboxState.SHADOW.value)
 """The destination gets nothing more of it. A SPARE is not settled: it may still be sent."""
 KEPT_STATES = (OutboxState.STORED.value, OutboxState.DELIVERED.value)
 """What a repeated run of the job does not send again."""
@@ -60,6 +62,8 @@ class OutboxItem:
     """The form with the smallest number is tried first."""
     optional: bool = False
     """A destination that does not take it (an SR, a picture) is left without it, with the reason."""
+    shadow: bool = False
+    """It is kept and sent to nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +140,7 @@ def put_rows(connection: Connection, job_id: int, results: Sequence[OutboxItem],
         waiting = {
             "path": str(item.path),
             "sha256": item.sha256,
-            "state": (OutboxState.SPARE if _is_spare(item, results) else OutboxState.PENDING).value,
+            "state": _first_state(item, results).value,
             "attempt": 0,
             "due_at": now,
             "updated_at": now,
@@ -210,6 +214,12 @@ def _has_other_form(connection: Connection, job_id: int, item: OutboxItem) -> bo
     forms = (OUTBOX.c.job_id == job_id) & (OUTBOX.c.destination == item.destination) & (OUTBOX.c.form_of == item.form_of)
     kept = select(OUTBOX.c.id).where(forms, OUTBOX.c.state.in_(KEPT_STATES)).limit(1)
     return bool(item.form_of) and connection.scalar(kept) is not None
+
+
+def _first_state(item: OutboxItem, results: Sequence[OutboxItem]) -> OutboxState:
+    if item.shadow:
+        return OutboxState.SHADOW
+    return OutboxState.SPARE if _is_spare(item, results) else OutboxState.PENDING
 
 
 def _is_spare(item: OutboxItem, results: Sequence[OutboxItem]) -> bool:

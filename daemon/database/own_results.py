@@ -51,6 +51,7 @@ class OwnResultBook(Book):
             "updated_at": now,
             "calling_ae_title": instance.calling_ae_title,
             "called_ae_title": instance.called_ae_title,
+            "source_address": instance.peer_address,
             "error_code": "own-result",
             "error_message": f"a result that came back is never segmented: {reason}",
         }

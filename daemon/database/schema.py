@@ -69,6 +69,7 @@ SERIES = Table(
     Column("calling_ae_title", String(16), nullable=False),
     Column("called_ae_title", String(16), nullable=False),
     Column("reason", String),  # why it waits on, or is partial
+    Column("source_address", String(64), nullable=False),  # where its last instance came from; empty for a file of the inbox
 )
 
 ASSOCIATION = Table(
@@ -117,7 +118,10 @@ JOB = Table(
     Column("lease_until", UtcDateTime),
     Column("claim_order", UtcDateTime, nullable=False),  # creation plus the priority's patience: the earliest goes first
     Column("partial_reason", String),  # why its series counts as complete although something is missing
-    Column("superseded_by", BigInteger),  # the later job over more, or corrected, instances
+    Column("superseded_by", BigInteger),  # the later job over more, or corrected, instances, or over a better series
+    Column("source_address", String(64), nullable=False),
+    Column("off_peak", String),  # the window in which it may begin, as JSON; empty: at any time
+    Column("selection", String),  # how its series stood among those of its study, as JSON
 )
 
 JOB_INSTANCE = Table(

@@ -17,7 +17,7 @@ from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, SERIES
 from daemon.job_states import JobState
 from daemon.series_states import OPEN_SERIES, SERIES_MOVES, SeriesEvent, SeriesState
 
-__all__ = ["SeriesBook", "SeriesState", "WaitingSeries"]
+__all__ = ["NOT_SELECTED", "SeriesBook", "SeriesState", "Terms", "WaitingSeries"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +30,27 @@ class WaitingSeries:
     state: SeriesState = SeriesState.WAITING
     calling_ae_title: str = ""
     called_ae_title: str = ""
+    source_address: str = ""
     reason: str | None = None
     """Why it is held."""
     unexamined: bool = False
     """Whether other bytes came under a SOP Instance UID of it, and nobody has looked yet at what they change."""
+
+
+NOT_SELECTED = "not-selected"
+"""The code of a job whose series gave way to a better one of its study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a queued job carries besides its priority."""
+
+    off_peak: str | None = None
+    """The window in which it may begin, as JSON of `rules.off_peak.OffPeak`."""
+    selection: str | None = None
+    """How its series stood among those of its study, as JSON (`daemon.contest`)."""
+    supersedes: tuple[int, ...] = ()
+    """Jobs over worse series of the study."""
 
 
 class SeriesBook(Book):
@@ -42,7 +59,7 @@ class SeriesBook(Book):
     def waiting_series(self, states: Iterable[SeriesState] = (SeriesState.WAITING,)) -> tuple[WaitingSeries, ...]:
         """Return every series that waits, the longest quiet first."""
         columns = (SERIES.c.study_instance_uid, SERIES.c.series_instance_uid, SERIES.c.last_arrival, SERIES.c.state, SERIES.c.reason)
-        titles = (SERIES.c.calling_ae_title, SERIES.c.called_ae_title)
+        titles = (SERIES.c.calling_ae_title, SERIES.c.called_ae_title, SERIES.c.source_address)
         conflict = exists().where(_instances_of_row(), INSTANCE.c.quarantined.is_(True), unexamined())
         query = select(*columns, *titles, conflict.label("unexamined")).order_by(SERIES.c.last_arrival)
         with self.database.reading() as connection:
@@ -55,9 +72,10 @@ class SeriesBook(Book):
         with self.database.reading() as connection:
             return tuple(Path(path) for path in connection.scalars(query))
 
-    def study_paths(self, job: Job) -> tuple[Path, ...]:
-        """Return the files of a study's other series, of the instances that stand there now, in the order of their arrival."""
-        others = (INSTANCE.c.study_instance_uid == job.study_instance_uid) & (INSTANCE.c.series_instance_uid != job.series_instance_uid)
+    def study_paths(self, series: Job | WaitingSeries) -> tuple[Path, ...]:
+        """Return the files of the other series of a study, of the instances that stand there now, in the order of their arrival."""
+        same_study = INSTANCE.c.study_instance_uid == series.study_instance_uid
+        others = same_study & (INSTANCE.c.series_instance_uid != series.series_instance_uid)
         query = select(INSTANCE.c.path).where(others, standing(), INSTANCE.c.removed_at.is_(None)).order_by(INSTANCE.c.id)
         with self.database.reading() as connection:
             return tuple(Path(path) for path in connection.scalars(query))
@@ -80,30 +98,59 @@ class SeriesBook(Book):
             return _move(connection, waiting, SeriesEvent.PROVE_SHORT, reason)
 
     def complete_series(
-        self, waiting: WaitingSeries, priority: Priority = Priority.ROUTINE, partial_reason: str | None = None
+        self, waiting: WaitingSeries, priority: Priority = Priority.ROUTINE, partial_reason: str | None = None, terms: Terms | None = None
     ) -> Job | None:
         """Declare a series complete (or partial, with the reason) and queue a job for its content, in one transaction; return the job.
 
         None if the series changed since `waiting` was read, or if this very content had its job already. Earlier jobs over
-        fewer, or since corrected, instances that are still open are superseded.
+        fewer, or since corrected, instances that are still open are superseded, and so are those that `terms` names.
         """
         event = SeriesEvent.PROVE_WHOLE if partial_reason is None else SeriesEvent.RUN_PARTIAL
+        terms = terms or Terms()
         with self.database.writing() as connection:
             if not _move(connection, waiting, event, partial_reason):
                 return None
-            return _queue(connection, waiting, self.clock(), priority, partial_reason)
+            now = self.clock()
+            values: dict[str, object] = {
+                "priority": priority.value,
+                "claim_order": claim_order(now, priority),
+                "run_at": self.may_begin(terms.off_peak, now),
+                "off_peak": terms.off_peak,
+                "selection": terms.selection,
+                "partial_reason": partial_reason,
+            }
+            job = _queue(connection, waiting, now, values)
+            if job is not None:
+                for earlier in terms.supersedes:
+                    supersede(connection, earlier, now, by=job.id)
+            return job
 
     def discard_series(self, waiting: WaitingSeries, reason: str) -> Job | None:
         """Declare that a part is not processed: its job is SKIPPED from the start, with the reason; see `complete_series`."""
+        return self._close(waiting, SeriesEvent.DISCARD, "incomplete", reason, {"partial_reason": reason})
+
+    def pass_over_series(self, waiting: WaitingSeries, reason: str, selection: str) -> Job | None:
+        """Declare that another series of the study serves their rule better: its job is SKIPPED from the start; see `complete_series`."""
+        return self._close(waiting, SeriesEvent.PASS_OVER, NOT_SELECTED, reason, {"selection": selection})
+
+    def chosen_of_study(self, study_instance_uid: str) -> tuple[Job, ...]:
+        """Return the jobs over series of a study that were chosen among others, and that stand, the oldest first."""
+        same_study = (JOB.c.study_instance_uid == study_instance_uid) & JOB.c.selection.is_not(None) & JOB.c.superseded_by.is_(None)
+        given_up = JOB.c.state.in_((JobState.CANCELLED.value, JobState.SUPERSEDED.value))
+        passed_over = (JOB.c.state == JobState.SKIPPED.value) & (JOB.c.error_code == NOT_SELECTED)
+        with self.database.reading() as connection:
+            rows = connection.execute(select(JOB).where(same_study, ~given_up, ~passed_over).order_by(JOB.c.id)).all()
+        return tuple(job_of(row) for row in rows)
+
+    def _close(self, waiting: WaitingSeries, event: SeriesEvent, code: str, reason: str, values: dict[str, object]) -> Job | None:
+        """Close a series without processing it: its job is SKIPPED from the start."""
         with self.database.writing() as connection:
-            if not _move(connection, waiting, SeriesEvent.DISCARD, reason):
+            if not _move(connection, waiting, event, reason):
                 return None
-            job = _queue(connection, waiting, self.clock(), Priority.ROUTINE, reason)
-            if job is None:
-                return None
-            ended = {"state": JobState.SKIPPED.value, "error_code": "incomplete", "error_message": reason}
-            connection.execute(update(JOB).where(JOB.c.id == job.id).values(**ended))
-            return job_of(connection.execute(select(JOB).where(JOB.c.id == job.id)).one())
+            now = self.clock()
+            ended = {"state": JobState.SKIPPED.value, "error_code": code, "error_message": reason}
+            routine = {"priority": Priority.ROUTINE.value, "claim_order": claim_order(now, Priority.ROUTINE), "run_at": now}
+            return _queue(connection, waiting, now, {**routine, **ended, **values})
 
 
 def content_sha256(instances: Iterable[tuple[str, str]]) -> str:
@@ -140,13 +187,13 @@ def _move(connection: Connection, waiting: WaitingSeries, event: SeriesEvent, re
     return connection.execute(update(SERIES).where(unchanged).values(**values)).rowcount == 1
 
 
-def _queue(connection: Connection, waiting: WaitingSeries, now: datetime, priority: Priority, partial_reason: str | None) -> Job | None:
+def _queue(connection: Connection, waiting: WaitingSeries, now: datetime, values: dict[str, object]) -> Job | None:
     columns = (INSTANCE.c.id, INSTANCE.c.sop_instance_uid, INSTANCE.c.sha256)
     instances = connection.execute(select(*columns).where(_standing_in(waiting))).all()
     content = content_sha256((row.sop_instance_uid, row.sha256) for row in instances)
     if not instances or _has_job(connection, waiting, content):
         return None
-    job_id = _insert_job(connection, waiting, content, priority, partial_reason, now)
+    job_id = _insert_job(connection, waiting, content, now, values)
     connection.execute(insert(JOB_INSTANCE), [{"job_id": job_id, "instance_id": row.id} for row in instances])
     for earlier in _earlier_jobs(connection, job_id):
         supersede(connection, earlier, now, by=job_id)
@@ -179,24 +226,20 @@ def _earlier_jobs(connection: Connection, job_id: int) -> Sequence[int]:
     return connection.scalars(select(JOB.c.id).where(JOB.c.id < job_id, JOB.c.id.in_(holding)).order_by(JOB.c.id)).all()
 
 
-def _insert_job(
-    connection: Connection, series: WaitingSeries, content: str, priority: Priority, partial_reason: str | None, now: datetime
-) -> int:
-    values = {
+def _insert_job(connection: Connection, series: WaitingSeries, content: str, now: datetime, values: dict[str, object]) -> int:
+    row = {
         "study_instance_uid": series.study_instance_uid,
         "series_instance_uid": series.series_instance_uid,
         "content_sha256": content,
         "state": JobState.QUEUED.value,
-        "priority": priority.value,
-        "claim_order": claim_order(now, priority),
         "attempt": 0,
         "failures": 0,
         "postponements": 0,
-        "run_at": now,
         "created_at": now,
         "updated_at": now,
         "calling_ae_title": series.calling_ae_title,
         "called_ae_title": series.called_ae_title,
-        "partial_reason": partial_reason,
+        "source_address": series.source_address,
+        **values,
     }
-    return int(connection.execute(insert(JOB).values(**values).returning(JOB.c.id)).scalar_one())
+    return int(connection.execute(insert(JOB).values(**row).returning(JOB.c.id)).scalar_one())

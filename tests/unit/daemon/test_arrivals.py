@@ -23,12 +23,13 @@ SHORT = Evidence(instances=280, expected_by_source=300)
 
 # One row a state, one column an event; "." is a move that must be refused.
 EXPECTED = """
-           arrive  prove-whole prove-short run-partial discard
-WAITING    WAITING COMPLETE    HELD        PARTIAL     DISCARDED
-HELD       WAITING COMPLETE    HELD        PARTIAL     DISCARDED
-COMPLETE   WAITING .           .           .           .
-PARTIAL    WAITING .           .           .           .
-DISCARDED  WAITING .           .           .           .
+             arrive  prove-whole prove-short run-partial discard   pass-over
+WAITING      WAITING COMPLETE    HELD        PARTIAL     DISCARDED PASSED_OVER
+HELD         WAITING COMPLETE    HELD        PARTIAL     DISCARDED PASSED_OVER
+COMPLETE     WAITING .           .           .           .         .
+PARTIAL      WAITING .           .           .           .         .
+DISCARDED    WAITING .           .           .           .         .
+PASSED_OVER  WAITING .           .           .           .         .
 """
 
 

@@ -50,6 +50,13 @@ def test_contrast_is_told_by_its_agent() -> None:
     ("condition", "words"),
     [
         ({"plane": {"range": {"minimum": "1"}}}, "a range compares numbers"),
+        (
+            {"plane": "axal"},
+            "sagittal, coronal, oblique, got 'axal', which could never apply; did you mean 'axial'?",
+        ),
+        ({"SliceThickness": "thin"}, "SliceThickness: expected a number, got 'thin', which could never apply"),
+        ({"source_address": "10.2.0.1/16"}, "expected an address or a network such as 10.2.0.0/16"),
+        ({"source_address": {"matches": "10.*"}}, "expected addresses or networks such as 10.2.0.0/16, got a pattern"),
         ({"coverage": {"range": {"minimum": "1"}}}, "did you mean 'coverage_mm'?"),
     ],
 )

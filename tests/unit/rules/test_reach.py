@@ -25,6 +25,7 @@ def ruleset(first: object, second: object) -> RuleSet:
         ({"SliceThickness": {"range": {"maximum": "5"}}}, {"SliceThickness": {"range": {"minimum": "1", "maximum": "3"}}}),
         ({"SliceThickness": {"range": {"maximum": "5"}}}, {"SliceThickness": "5.000"}),
         ({"any": [{"Modality": "CT"}, AXIAL]}, {"Modality": "CT", "Units": "HU"}),
+        ({"source_address": "10.0.0.0/8"}, {"source_address": ["10.1.0.0/16", "10.2.0.7"]}),
         ({"Modality": "CT", "not": AXIAL}, {"all": [{"Modality": "CT"}, {"not": AXIAL}]}),
     ],
 )
@@ -42,6 +43,7 @@ def test_a_rule_behind_one_that_asks_for_less_can_never_apply(first: object, sec
         ({"SliceThickness": {"range": {"maximum": "3"}}}, {"SliceThickness": {"range": {"maximum": "5"}}}),
         ({"Modality": "CT", "not": AXIAL}, {"Modality": "CT"}),
         ({"ImageType": "AXIAL"}, {"ImageType": "ORIGINAL"}),
+        ({"source_address": "10.1.0.0/16"}, {"source_address": "10.0.0.0/8"}),
         ({"any": [{"Modality": "CT"}, {"Modality": "MR"}]}, {"BodyPartExamined": "HEAD"}),
     ],
 )
@@ -58,6 +60,7 @@ def test_rules_that_nothing_keeps_apart_overlap(first: object, second: object) -
         ({"Units": "GML"}, {"Units": ["BQML", "CNTS"]}),
         ({"plane": "axial"}, {"all": [{"plane": "sagittal"}]}),
         ({"SliceThickness": {"range": {"maximum": "3"}}}, {"SliceThickness": {"range": {"minimum": "3.1"}}}),
+        ({"source_address": "10.1.0.0/16"}, {"source_address": ["10.2.0.0/16", "2001:db8::/32"]}),
         ({"ContrastBolusAgent": {"present": "true"}}, {"ContrastBolusAgent": {"present": "false"}}),
         ({"Modality": "CT", "ImageType": "AXIAL"}, {"Modality": "CT", "not": {"ImageType": "AXIAL"}}),
     ],
@@ -65,6 +68,12 @@ def test_rules_that_nothing_keeps_apart_overlap(first: object, second: object) -
 def test_rules_that_an_attribute_keeps_apart_do_not_overlap(first: object, second: object) -> None:
     assert shadowed_rules(ruleset(first, second)) == ()
     assert overlapping_rules(ruleset(first, second)) == ()
+
+
+def test_a_rule_in_shadow_takes_nothing_and_is_always_reached() -> None:
+    rules = (rule(name="trial", shadow="true"), rule(name="live"), rule(name="late", shadow="true"))
+    assert shadowed_rules(RuleSet(rules=rules)) == ()
+    assert overlapping_rules(RuleSet(rules=rules)) == ()
 
 
 def test_a_disabled_rule_takes_nothing() -> None:
