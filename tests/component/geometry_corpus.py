@@ -109,7 +109,7 @@ def _read(name: str, folder: Path, matrix: Float64, position: str) -> Case:
 
 
 def _as_served(paths: Sequence[Path], matrix: Float64, gaps: GapPolicy = "refuse", number: int = 0) -> Volume:
-    """The volume that the service makes of these files, the `number`-th of the series; it must lie where it was made (PS3.3 C.7.6.2.1.1)."""
+    """The volume that the service makes of these files, the `number`-th of their series; it lies where it was made."""
     volume = read_stack(read_series(paths, gaps).expect_stacks()[number])
     if matrix[:3, 0] @ volume.affine[:3, 0] > 0:  # files against the normal: the volume begins at the other end
         np.testing.assert_allclose(volume.affine, matrix, atol=AFFINE_TOLERANCE_MM)
