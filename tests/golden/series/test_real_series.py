@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from numpy.typing import NDArray
@@ -124,6 +127,25 @@ def test_the_same_slice_is_bit_exact_in_every_lossless_syntax(syntax: str, share
 def test_lossy_syntaxes_come_close(syntax: str, error: int, shared_folder: Path) -> None:
     stored = stored_slice(shared_folder, f"CTImage.dcm_{syntax}.dcm").astype(np.int32)
     assert np.abs(stored - stored_slice(shared_folder, "CTImage.dcm").astype(np.int32)).max() <= error
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CTImage.dcm_JPEGProcess1TransferSyntax_1.2.840.10008.1.2.4.50.dcm",
+        "TestPattern_JPEG-Baseline_YBRFull.dcm",
+        "TestPattern_JPEG-Baseline_YBR422.dcm",
+    ],
+)
+def test_baseline_jpeg_gives_the_pixels_that_dcmtk_gives(name: str, shared_folder: Path, tmp_path: Path) -> None:
+    if shutil.which("dcmdjpeg") is None:
+        pytest.skip("not installed: dcmdjpeg (apt-get install dcmtk)")
+    # +cn: colours stay as they are coded, as ours do.
+    subprocess.run(["dcmdjpeg", "+cn", shared_folder / "data" / SYNTAXES / name, tmp_path / "plain.dcm"], check=True, capture_output=True)
+    theirs = pydicom.dcmread(tmp_path / "plain.dcm").pixel_array
+    ours = stored_slice(shared_folder, name)
+    assert ours.dtype == np.uint8
+    np.testing.assert_array_equal(ours, theirs[None])
 
 
 @pytest.mark.parametrize(
