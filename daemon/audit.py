@@ -98,9 +98,9 @@ class Audit:
         """Of a series with results, some volumes or instances gave none."""
         return self._append("left-out", **_of_job(job), reasons=list(reasons))
 
-    def job_refused(self, job: Job, code: str, message: str) -> AuditRecord:
-        """The data can never be processed."""
-        return self._append("job-refused", **_of_job(job), code=code, message=message)
+    def job_refused(self, job: Job, code: str, message: str, written: Sequence[WrittenObject] = ()) -> AuditRecord:
+        """The data can never be processed; `written` are the reports that say so."""
+        return self._append("job-refused", **_of_job(job), code=code, message=message, objects=_of_written(written))
 
     def job_quarantined(self, job: Job, code: str) -> AuditRecord:
         """It failed too often, or killed its worker; the store has the traceback."""

@@ -14,6 +14,7 @@ from daemon.intensity_window import window_bounds
 from daemon.planning import Planned, plan_parts, wrong_unit
 from daemon.prompt_picture import DrawnObject, draw_prompts
 from daemon.prompting import Prompted, prompt_volume
+from daemon.refusals import Refusal
 from daemon.request import SeriesRequest
 from dicom_io.errors import RejectedInput
 from dicom_io.geometry import spacing_mm
@@ -186,7 +187,7 @@ def _volumes(request: SeriesRequest, ruleset: RuleSet, depth: Depth, passed_over
             outcome="",
         )
         if not isinstance(outcome, Planned):
-            yield _with(described, outcome="; ".join(outcome.reasons) if rule or isinstance(outcome, Refused) else "no rule applies")
+            yield _with(described, outcome="; ".join(outcome.reasons) if rule or isinstance(outcome, Refusal) else "no rule applies")
         elif passed_over is not None and not outcome.plan.rule.shadow:
             yield _with(described, outcome=passed_over)
         elif not depth.prompts:

@@ -17,6 +17,8 @@ from daemon.inference import SegmentedObjects, segment_objects
 from daemon.planning import Planned, Skipped, plan_volumes, wrong_unit
 from daemon.prompting import prompt_volume
 from daemon.provenance import Provenance
+from daemon.refusal_report import with_report
+from daemon.refusals import Refusal
 from daemon.request import SeriesRequest
 from daemon.tools import Tools
 from daemon.writing import Findings, write_results
@@ -42,36 +44,33 @@ class Segmented:
     """Whether the rule is in shadow: what is written is sent to nobody."""
 
 
-def segment_series(request: SeriesRequest, tools: Tools) -> Iterator[Skipped | Refused | Segmented]:
+def segment_series(request: SeriesRequest, tools: Tools) -> Iterator[Skipped | Refusal | Segmented]:
     """Take every volume of a complete series to its checked objects, or say why there is no segmentation; one at a time: each is large.
 
-    Raises `dicom_io.errors.RejectedInput` for a series of which nothing can ever be processed and `daemon.gate.GateFailure` if an
+    Refusals come last. Raises `dicom_io.errors.RejectedInput` for a series that no rule could want and `daemon.gate.GateFailure` if an
     object that was written does not say what was meant (a bug: it never leaves the house).
     """
-    refused: list[Refused] = []
-    others = False
+    refusals: list[Refusal] = []
     for item in plan_volumes(request, tools.ruleset):
         outcome = segment_volume(request, item, tools) if isinstance(item, Planned) else item
-        if isinstance(outcome, Refused):
-            refused.append(outcome)
+        if isinstance(outcome, Refusal):
+            refusals.append(outcome)
         else:
-            others = True
             yield outcome
-    if refused and not others:
-        raise refused[0].error
-    yield from refused
+    for refusal in refusals:
+        yield with_report(refusal, request, tools.result)
 
 
-def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Skipped | Refused | Segmented:
+def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Skipped | Refusal | Segmented:
     """Take one volume to its checked objects, or say why there is no segmentation."""
     plan = planned.plan
     with tools.stage("read"):
         volume = read_or_refuse(planned.stack)
     if isinstance(volume, Refused):
-        return volume
+        return Refusal(refused=volume, plan=plan)
     no_suv = wrong_unit(plan, volume, planned.stack)
     if no_suv is not None:
-        return planned.stack.refused(no_suv)
+        return Refusal(refused=planned.stack.refused(no_suv), plan=plan)
     with tools.stage("prompt"):
         found = prompt_volume(request, plan, volume, tools.ruleset)
     prompted, missing = found.prompts, found.missing

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from daemon.refusals import IMAGE_FAULTS, Refusal
 from daemon.request import SeriesRequest
 from daemon.written import WrittenObject
 from dicom_io.errors import NoSuv, TooManyVolumes
@@ -43,19 +44,19 @@ class Planned:
     plan: Plan
 
 
-def plan_volumes(request: SeriesRequest, ruleset: RuleSet) -> tuple[Planned | Skipped | Refused, ...]:
+def plan_volumes(request: SeriesRequest, ruleset: RuleSet) -> tuple[Planned | Skipped | Refusal, ...]:
     """Return what is to become of each volume of a series, and of the instances that are none, the volumes to be segmented first.
 
-    Raises the reason why the series holds no volume, where no policy for gaps could make one.
+    Raises the reason why the series holds no volume, where no rule could have a say in it.
     """
     series = request.series
-    if not series.stacks and not any(part.part for part in series.refused):
+    if not series.stacks and not any(part.part or isinstance(part.error, IMAGE_FAULTS) for part in series.refused):
         raise series.refusal
     outcomes = [outcome for _, outcome in plan_parts(request, ruleset)]
     return tuple(sorted(outcomes, key=lambda outcome: not isinstance(outcome, Planned)))
 
 
-def plan_parts(request: SeriesRequest, ruleset: RuleSet) -> tuple[tuple[SliceStack | Refused, Planned | Skipped | Refused], ...]:
+def plan_parts(request: SeriesRequest, ruleset: RuleSet) -> tuple[tuple[SliceStack | Refused, Planned | Skipped | Refusal], ...]:
     """Return each volume of a series, and the instances that are none, with what is to become of it.
 
     A volume stands there once more for every rule in shadow that matches it.
@@ -90,13 +91,17 @@ def wrong_unit(plan: Plan, volume: Volume, stack: SliceStack) -> NoSuv | None:
     )
 
 
-def _planned(request: SeriesRequest, part: SliceStack | Refused, ruleset: RuleSet) -> Iterator[Planned | Skipped | Refused]:
+def _planned(request: SeriesRequest, part: SliceStack | Refused, ruleset: RuleSet) -> Iterator[Planned | Skipped | Refusal]:
     """What the rule that applies, and each rule in shadow, makes of a part."""
-    if isinstance(part, Refused) and part.part is None:
-        yield part
+    is_final = isinstance(part, Refused) and part.part is None
+    if isinstance(part, Refused) and is_final and not isinstance(part.error, IMAGE_FAULTS):
+        yield Refusal(refused=part)
         return
     attributes = request.attributes_of(part)
     plan = match(attributes, ruleset)
+    if isinstance(part, Refused) and is_final:
+        yield Refusal(refused=part, plan=plan if isinstance(plan, Plan) else None)
+        return
     if isinstance(plan, NoMatch):
         yield Skipped(reasons=tuple(f"{_prefix(part)}{reason}" for reason in plan.reasons))
     else:
@@ -104,16 +109,16 @@ def _planned(request: SeriesRequest, part: SliceStack | Refused, ruleset: RuleSe
     yield from (_by_rule(part, shadow) for shadow in shadow_plans(attributes, ruleset))
 
 
-def _by_rule(part: SliceStack | Refused, plan: Plan) -> Planned | Refused:
+def _by_rule(part: SliceStack | Refused, plan: Plan) -> Planned | Refusal:
     judged = with_gap_policy(part, plan.rule.gaps) if isinstance(part, Refused) else part
-    return judged if isinstance(judged, Refused) else Planned(stack=judged, plan=plan)
+    return Refusal(refused=judged, plan=plan) if isinstance(judged, Refused) else Planned(stack=judged, plan=plan)
 
 
 def _prefix(part: SliceStack | Refused) -> str:
     return f"{part.split}: " if isinstance(part, SliceStack) and part.split else ""
 
 
-def _chosen(planned: Sequence[Planned]) -> dict[str, Iterator[Planned | Skipped | Refused | None]]:
+def _chosen(planned: Sequence[Planned]) -> dict[str, Iterator[Planned | Skipped | Refusal | None]]:
     """By rule: what becomes of each volume that it matches, in their order; None for those of which the first one speaks."""
     by_rule: dict[str, list[Planned]] = {}
     for item in planned:
@@ -121,7 +126,7 @@ def _chosen(planned: Sequence[Planned]) -> dict[str, Iterator[Planned | Skipped 
     return {name: iter(_of_rule(name, items)) for name, items in by_rule.items()}
 
 
-def _of_rule(name: str, items: Sequence[Planned]) -> list[Planned | Skipped | Refused | None]:
+def _of_rule(name: str, items: Sequence[Planned]) -> list[Planned | Skipped | Refusal | None]:
     wanted = _wanted(items)
     if len(wanted) > MOST_VOLUMES:
         return [_too_many(name, items), *[None] * (len(items) - 1)]
@@ -136,12 +141,12 @@ def _wanted(items: Sequence[Planned]) -> Sequence[Planned]:
     return [items[0] if choice == "first" else max(items, key=lambda item: len(item.stack.frames))]
 
 
-def _too_many(name: str, items: Sequence[Planned]) -> Refused:
+def _too_many(name: str, items: Sequence[Planned]) -> Refusal:
     error = TooManyVolumes(
         f"the series holds {len(items)} volumes for rule {name!r}; expected at most {MOST_VOLUMES}; "
         "set `volumes: first` or `largest`, or ask for one of them in `match`"
     )
-    return items[0].stack.refused(error)
+    return Refusal(refused=items[0].stack.refused(error), plan=items[0].plan)
 
 
 def _is_absolute(target: Target) -> bool:

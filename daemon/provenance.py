@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,27 @@ def trace(
         source_sop_instance_uids=tuple(source.sop_instance_uid for source in volume.sent),
         annotation_sop_instance_uids=tuple(sorted({item.origin.sop_instance_uid for item in objects.prompted if item.origin is not None})),
         segments=segments,
+        algorithm_version=version(),
+        content=hashlib.sha256(json.dumps(said).encode()).hexdigest(),
+    )
+
+
+def trace_refusal(request: SeriesRequest, plan: Plan, reasons: Sequence[str], headers: SourceHeaders) -> Provenance:
+    """Return the provenance of a report that says why nothing was segmented: its key holds the instances, the rule and the reasons."""
+    instances = sorted(uid for _, uid in headers.instances)
+    key = hashlib.sha256(json.dumps([instances, plan.rule_hash, list(reasons)]).encode()).hexdigest()
+    said = (key, digest_of_header(headers.first), request.created.isoformat(), version(), *_said_of_arrival(request))
+    return Provenance(
+        job_key=key,
+        rule_name=plan.rule.name,
+        rule_hash=plan.rule_hash,
+        weights=(),
+        device="",
+        precision="",
+        batch="",
+        source_sop_instance_uids=tuple(instances),
+        annotation_sop_instance_uids=(),
+        segments=(),
         algorithm_version=version(),
         content=hashlib.sha256(json.dumps(said).encode()).hexdigest(),
     )

@@ -21,14 +21,15 @@ from daemon.mask_shelf import MaskShelf
 from daemon.pipeline import Segmented, segment_series
 from daemon.planning import Skipped
 from daemon.predecessors import predecessor_object
+from daemon.refusals import Refusal
 from daemon.request import SeriesRequest
 from daemon.stages import Stages
 from daemon.step_limit import StepLimit
 from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
 from daemon.written import ObjectKind, WrittenObject
+from dicom_io.errors import RejectedInput
 from dicom_io.series import read_series
-from dicom_io.slice_stack import Refused
 from model.errors import DeviceFault
 from model.options import PropagationOptions
 from rules.rule import RuleSet
@@ -106,6 +107,8 @@ class Worker:
         reasons: list[str] = []
         reports: list[WrittenObject] = []
         results, shadows = 0, 0
+        refusals: list[Refusal] = []
+        skips = 0
         predecessors = self.store.predecessors(job)
         superseded = [earlier.sop_instance_uid for earlier in predecessors]
         for outcome in self._segment(job, predecessors, stages):
@@ -118,9 +121,15 @@ class Worker:
                 shadows += outcome.shadow
                 continue
             reasons += outcome.reasons
-            if isinstance(outcome, Skipped):
-                reports += outcome.written
-                items += [item for written in outcome.written for item in self._queued(written, shadow=outcome.shadow)]
+            reports += outcome.written
+            items += [item for written in outcome.written for item in self._queued(written, shadow=outcome.shadow)]
+            if isinstance(outcome, Refusal):
+                refusals.append(outcome)
+            else:
+                skips += 1
+        if refusals and not results and not shadows and not skips:
+            self._refuse(job, refusals[0].error, reports, items)
+            return
         if not results:
             self._skip(job, [*_shadow_words(shadows), *reasons], reports, items, code=SHADOW if shadows else "skipped")
             return
@@ -129,7 +138,7 @@ class Worker:
         self.store.finish_with_results(job, items)
         LOG.info("job %s: %d volume(s), %d left out, after %.1f s", job.id, results, len(reasons), sum(stages.seconds.values()))
 
-    def _segment(self, job: Job, predecessors: Sequence[Predecessor], stages: Stages) -> Iterator[Skipped | Refused | Segmented]:
+    def _segment(self, job: Job, predecessors: Sequence[Predecessor], stages: Stages) -> Iterator[Skipped | Refusal | Segmented]:
         series = read_series(self.store.instance_paths(job))
         if all(is_annotation_object(header) for header in series.headers):
             queue_again(job, self.store, self.ruleset, self.audit)
@@ -161,6 +170,12 @@ class Worker:
         self.audit.job_skipped(job, reasons, reports)
         self.store.skip(job, tuple(reasons), items, code)
         LOG.info("job %s: skipped (%s)", job.id, "; ".join(reasons))
+
+    def _refuse(self, job: Job, error: RejectedInput, reports: Sequence[WrittenObject] = (), items: Sequence[OutboxItem] = ()) -> None:
+        """End a job whose images can never be processed; a report may say so where it was asked for."""
+        self.store.refuse(job, error.code, str(error), items)
+        self.audit.job_refused(job, error.code, str(error), reports)
+        LOG.warning("job %s: refused [%s] %s", job.id, error.code, error)
 
     def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> list[OutboxItem]:
         """Put the objects of a volume where they survive a crash; return what is to be sent of them."""

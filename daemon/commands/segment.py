@@ -17,6 +17,7 @@ from daemon.intensity_window import window_bounds
 from daemon.models import ResidentModels, resident_models
 from daemon.pipeline import Segmented, segment_series
 from daemon.planning import Skipped
+from daemon.refusals import Refusal
 from daemon.stages import Stages
 from daemon.store import NOT_SELECTED
 from daemon.tools import Tools
@@ -25,7 +26,6 @@ from daemon.written import WrittenObject
 from dicom_io.errors import RejectedInput
 from dicom_io.geometry import voxel_volume_mm3
 from dicom_io.preview import overlay_sheet
-from dicom_io.slice_stack import Refused
 from model.options import PropagationOptions
 from model.prompt import BoxPrompt, Prompt, check_prompts
 from rules.load import load_rules
@@ -229,14 +229,14 @@ def _report(uid: str, outcome: Segmented, path: Path, stages: Stages) -> SeriesR
     )
 
 
-def _reported(uid: str, outcome: Skipped | Refused | Segmented, request: SegmentRequest, stages: Stages) -> SeriesReport:
+def _reported(uid: str, outcome: Skipped | Refusal | Segmented, request: SegmentRequest, stages: Stages) -> SeriesReport:
     """What became of one volume of a series; its result is written."""
     if isinstance(outcome, Segmented):
         return _report(uid, outcome, _write(outcome, request), stages)
-    if isinstance(outcome, Refused):
-        return _nothing(uid, "refused", outcome.error.code, (str(outcome.error),))
     if outcome.written:
         _write_objects(outcome.written, request)
+    if isinstance(outcome, Refusal):
+        return _nothing(uid, "refused", outcome.error.code, (str(outcome.error),))
     return _nothing(uid, "skipped", "", outcome.reasons)
 
 

@@ -56,10 +56,12 @@ class JobBook(Book):
             _end(connection, job, JobEvent.SKIP, now, error_code=code, error_message="; ".join(reasons))
             put_rows(connection, job.id, results, now)
 
-    def refuse(self, job: Job, code: str, message: str) -> None:
-        """The data can never be processed; a retry does not help."""
+    def refuse(self, job: Job, code: str, message: str, results: Sequence[OutboxItem] = ()) -> None:
+        """The data can never be processed; a retry does not help. `results`: reports that say so, to be delivered."""
+        now = self.clock()
         with self.database.writing() as connection:
-            _end(connection, job, JobEvent.REFUSE, self.clock(), error_code=code, error_message=message)
+            _end(connection, job, JobEvent.REFUSE, now, error_code=code, error_message=message)
+            put_rows(connection, job.id, results, now)
 
     def hand_back(self, job: Job) -> None:
         """Return an unfinished job to the queue because the worker stops in good order; it counts for nothing."""

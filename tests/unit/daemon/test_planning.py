@@ -11,10 +11,10 @@ from pydicom.dataset import FileDataset
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from daemon.planning import MOST_VOLUMES, Planned, Skipped, plan_volumes, wrong_unit
+from daemon.refusals import Refusal
 from daemon.request import SeriesRequest
 from dicom_io.errors import NotAVolume, TooManyVolumes, UnevenSpacing
 from dicom_io.series import Series, read_series
-from dicom_io.slice_stack import Refused
 from dicom_io.volume_reader import read_stack
 from rules.rule import Rule, RuleSet
 from tests.unit.dicom_io.mutations import spoil, write_series
@@ -34,7 +34,7 @@ def phases(folder: Path, count: int) -> Series:
     return read_series(paths)
 
 
-def plans(series: Series, *rules: Rule) -> tuple[Planned | Skipped | Refused, ...]:
+def plans(series: Series, *rules: Rule) -> tuple[Planned | Skipped | Refusal, ...]:
     request = SeriesRequest(series=series, calling_ae_title="CT1", called_ae_title="AI", created=datetime(2026, 1, 1, tzinfo=UTC))
     return plan_volumes(request, RuleSet(rules=rules))
 
@@ -62,7 +62,7 @@ def test_a_rule_takes_all_volumes_or_one(choice: str, numbers: str, tmp_path: Pa
 def test_a_study_of_function_is_not_segmented_a_hundred_times(tmp_path: Path) -> None:
     series = phases(tmp_path, MOST_VOLUMES + 1)
     (refused,) = plans(series, rule())
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Refusal)
     assert isinstance(refused.error, TooManyVolumes)
     assert len(planned(series, rule(volumes="first"))) == 1
 
@@ -71,7 +71,7 @@ def test_a_rule_decides_what_becomes_of_a_gap(tmp_path: Path) -> None:
     paths = write_series(tmp_path)
     series = read_series([*paths[:2], *paths[3:]])
     (refused,) = plans(series, rule())
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Refusal)
     assert isinstance(refused.error, UnevenSpacing)
     for policy, slices in (("bridge", 7), ("longest_run", 4)):
         (item,) = plans(series, rule(gaps=policy))
@@ -92,7 +92,7 @@ def test_what_is_no_volume_is_carried_along_beside_the_volumes(tmp_path: Path) -
 
     first, second = plans(read_series(spoil(write_series(tmp_path), scout)), rule())
     assert isinstance(first, Planned)
-    assert isinstance(second, Refused)
+    assert isinstance(second, Refusal)
 
 
 def test_a_series_without_any_volume_is_refused_whatever_the_rules(tmp_path: Path) -> None:
