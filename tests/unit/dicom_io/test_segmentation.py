@@ -139,7 +139,10 @@ def test_lossy_compression_of_any_source_image_is_inherited(tmp_path: Path) -> N
 
 
 def test_a_segment_says_what_it_is_who_made_it_and_how_to_show_it(tmp_path: Path) -> None:
-    kidney, mass = _read(write_segmentation(write_volume(tmp_path), MASKS, SEGMENTS, IDENTITY)).SegmentSequence
+    dataset = _read(write_segmentation(write_volume(tmp_path), MASKS, SEGMENTS, IDENTITY))
+    kidney, mass = dataset.SegmentSequence
+    assert dataset.ContentCreatorName == "MEDSAM2D^AUTOMATIC"
+    assert (dataset.SeriesNumber, dataset.SeriesDescription) == (9001, "Kidney, AI, not for diagnosis")
     assert kidney.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
     assert (kidney.SegmentAlgorithmType, mass.SegmentAlgorithmType) == ("AUTOMATIC", "SEMIAUTOMATIC")
     assert mass.AnatomicRegionSequence[0].CodeValue == "64033007"
