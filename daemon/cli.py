@@ -62,7 +62,7 @@ def version() -> None:
 
 @app.command(name="serve")
 def serve_command(config: ConfigOption = None) -> None:
-    """Run listener, worker and delivery until stopped (SIGTERM); SIGHUP reads the rules anew."""
+    """Run listener, worker, delivery and status page until stopped (SIGTERM); SIGHUP reads the rules anew."""
     raise typer.Exit(serve.run_service(config))
 
 
@@ -85,6 +85,12 @@ def worker(config: ConfigOption = None, supervised: Supervised = False) -> None:
 def delivery(config: ConfigOption = None, supervised: Supervised = False) -> None:
     """Run the delivery alone: sends results to their destinations until they are accepted."""
     serve.run_role("delivery", config, supervised=supervised)
+
+
+@app.command()
+def web(config: ConfigOption = None, supervised: Supervised = False) -> None:
+    """Run the status page, metrics and health checks alone."""
+    serve.run_role("web", config, supervised=supervised)
 
 
 @app.command()

@@ -23,6 +23,8 @@ from rules.strict_yaml import read
 SHIPPED_WEIGHTS = "starter"
 """The weights that ship with the software; known without being configured."""
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 Seconds = Annotated[Number, Field(gt=0, le=86_400)]
 Days = Annotated[Number, Field(ge=0, le=36_500)]
 
@@ -269,6 +271,25 @@ class AuditSettings(Section):
     """Absent: messages are not sent; `medsam2d audit export` still writes them."""
 
 
+class WebSettings(Section):
+    """The status page, metrics and health checks."""
+
+    host: Host = "127.0.0.1"
+    """Address to listen on; any but loopback needs `token_file`, and a reverse proxy for TLS."""
+    port: Port = 8119
+    """0 picks a free one."""
+    token_file: FilePath | None = None
+    """A file with the token that page and metrics ask for; absent: whoever reaches the port sees them."""
+    hosts: tuple[Host, ...] = ()
+    """Names under which the page may be asked for, besides localhost and `host`: that of a reverse proxy, for example."""
+
+    @model_validator(mode="after")
+    def _open_to_few(self) -> WebSettings:
+        if self.token_file is None and self.host not in LOOPBACK:
+            raise ValueError(f"host {self.host}: expected token_file beside an address that others can reach; set it, or use 127.0.0.1")
+        return self
+
+
 class LoggingSettings(Section):
     """What goes to the journal."""
 
@@ -296,6 +317,8 @@ class Config(Section):
     delivery: DeliverySettings = DeliverySettings()
     result: ResultSettings = ResultSettings()
     audit: AuditSettings = AuditSettings()
+    web: WebSettings | None = None
+    """Absent: there is no status page, and nothing listens for it."""
     logging: LoggingSettings = LoggingSettings()
     _places: Places | None = PrivateAttr(default=None)
 

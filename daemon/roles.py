@@ -20,6 +20,7 @@ from daemon.commitment_reports import ReportKeeper, answer_message
 from daemon.config import Config, check_references
 from daemon.delivery import Desk
 from daemon.delivery_loops import DeliveryLoops
+from daemon.errors import ConfigError
 from daemon.evidence import gatherer
 from daemon.inbox import open_inbox
 from daemon.own_results import Arrivals as Recorder
@@ -254,8 +255,22 @@ def source_of(settings: Config) -> AuditSource:
     )
 
 
-ROLES: Mapping[str, Callable[[Config, Store, Audit, Life], None]] = {"listener": listen, "worker": work, "delivery": deliver}
+def show(settings: Config, book: Store, audit: Audit, life: Life) -> None:
+    """Serve status page, metrics and health checks."""
+    from daemon.web.server import serve_pages  # the web framework loads only in this process
+
+    if settings.web is None:
+        raise ConfigError("web: expected settings for the status page, got none; add `web: {port: 8119}` to the configuration")
+    serve_pages(settings, settings.web, book, life)
+
+
+ROLES: Mapping[str, Callable[[Config, Store, Audit, Life], None]] = {"listener": listen, "worker": work, "delivery": deliver, "web": show}
 """The roles in starting order."""
+
+
+def roles_of(settings: Config) -> tuple[str, ...]:
+    """Return the roles that the service runs, in starting order: the web one only where it is configured."""
+    return tuple(role for role in ROLES if role != "web" or settings.web is not None)
 
 
 def store_settings(settings: Config) -> StoreSettings:

@@ -17,7 +17,7 @@ import typer
 
 from daemon.clock import system_clock
 from daemon.commands.common import find_config, load_settings
-from daemon.config import Config
+from daemon.config import Config, WebSettings
 from daemon.destination_probe import ask
 from daemon.errors import FORESEEN, ConfigError, Fault, classify
 from daemon.roles import checked_rules, tls_settings
@@ -69,6 +69,8 @@ def _questions(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "folders", lambda: _folders(settings)
     yield "store", lambda: _store(settings)
     yield "port", lambda: _port(settings)
+    if settings.web is not None:
+        yield "status page", partial(_web, settings.web)
     if settings.listener.tls:
         yield "TLS certificate", lambda: certificate(settings, system_clock())
     for name in settings.destinations:
@@ -135,6 +137,15 @@ def _port(settings: Config) -> str:
     peers = ", ".join(peer.ae_title for peer in settings.listener.peers)
     admitted = f"admits {peers}" if peers else "admits nobody yet: name your scanners under `listener.peers`"
     return f"{place} {'answers (the service runs?)' if busy else 'is free'}; {admitted}"
+
+
+def _web(own: WebSettings) -> str:
+    from daemon.web.server import read_token  # the web framework loads only for what needs it
+
+    with socket.socket() as probe:
+        busy = probe.connect_ex((own.host, own.port)) == 0
+    shown = "asks for a token" if read_token(own.token_file) else "shown to whoever reaches the port"
+    return f"http://{own.host}:{own.port}/ {'answers (the service runs?)' if busy else 'is free'}; {shown}"
 
 
 def certificate(settings: Config, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""`medsam2d serve` and its three roles."""
+"""`medsam2d serve` and its roles."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from daemon.clock import system_clock
 from daemon.commands.common import find_config, load_settings
 from daemon.errors import ConfigError
 from daemon.logs import configure_logging
-from daemon.roles import ROLES, checked_rules, store_settings
+from daemon.roles import ROLES, checked_rules, roles_of, store_settings
 from daemon.store import open_store
 from daemon.supervisor import Supervisor
 from daemon.weights import book_of, verify
 
 
 def run_service(config: Path | None) -> int:
-    """Supervise listener, worker and delivery until a signal asks to stop; return the exit code.
+    """Supervise listener, worker, delivery and status page until a signal asks to stop; return the exit code.
 
     What can be wrong with configuration, rules, weights and store is found before the first process starts.
     """
@@ -35,7 +35,7 @@ def run_service(config: Path | None) -> int:
         if entry.sha256 is None:  # `trust: true` in the configuration: whose word is taken must be on record
             audit.weights_installed(name=entry.name, sha256=verify(entry), trusted=True)
     command = [sys.executable, "-m", "daemon.cli"]
-    commands = {role: [*command, role, "--config", str(find_config(config)), "--supervised"] for role in ROLES}
+    commands = {role: [*command, role, "--config", str(find_config(config)), "--supervised"] for role in roles_of(settings)}
     life = Life(supervised=False)
     life.begin()
     titles = ", ".join(settings.called_ae_titles)

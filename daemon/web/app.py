@@ -1,0 +1,185 @@
+"""The web application: pages for people, metrics and health for machines, behind one door.
+
+Nothing here changes anything. The door: requests must name a host that is ours (a page elsewhere cannot reach a service on
+loopback by rebinding its own name), and where a token is set, show it, as a bearer or in the cookie that the form gives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio.to_thread
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from daemon.job_states import JobState
+from daemon.store import UnknownJob
+from daemon.version import version
+from daemon.web.pages import JobLine, JobPage, Overview
+
+HERE = Path(__file__).parent
+COOKIE = "medsam2d"
+OPEN_PATHS = ("/healthz", "/readyz", "/login", "/static/")
+"""What may be seen without a token: nothing that the store knows."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+MAXIMUM_FORM_BYTES = 4096
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """What the application asks for; each may be called from several threads."""
+
+    overview: Callable[[], Overview]
+    jobs: Callable[[JobState | None], tuple[JobLine, ...]]
+    job: Callable[[int], JobPage]
+    """Raises UnknownJob."""
+    metrics: Callable[[], bytes]
+    failing: Callable[[], dict[str, str]]
+    now: Callable[[], datetime]
+
+
+def application(views: Views, hosts: tuple[str, ...], token: str | None) -> Starlette:
+    """Return the application; `hosts`: the names under which it may be asked for, without port."""
+    pages = _Pages(views, token)
+    routes = [
+        Route("/", pages.overview),
+        Route("/jobs", pages.jobs),
+        Route("/jobs/{job_id:int}", pages.job),
+        Route("/login", pages.login, methods=["GET", "POST"]),
+        Route("/metrics", pages.metrics),
+        Route("/healthz", pages.health),
+        Route("/readyz", pages.readiness),
+        Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
+    ]
+    door = [
+        Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+        Middleware(BaseHTTPMiddleware, dispatch=_Door(token)),
+    ]
+    return Starlette(routes=routes, middleware=door, exception_handlers={404: pages.not_found})
+
+
+class _Door:
+    """Lets in who shows the token, and puts the protecting headers on every answer."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    async def __call__(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request) if self._admits(request) else self._turn_away(request)
+        response.headers.update(HEADERS)
+        return response
+
+    def _admits(self, request: Request) -> bool:
+        if self._token is None or request.url.path.startswith(OPEN_PATHS):
+            return True
+        kind, _, shown = request.headers.get("authorization", "").partition(" ")
+        bears = kind.lower() == "bearer" and _same(shown.strip(), self._token)
+        return bears or _same(request.cookies.get(COOKIE, ""), cookie_of(self._token))
+
+    def _turn_away(self, request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse("/login", status_code=303)
+        return PlainTextResponse("a token is needed\n", status_code=401, headers={"WWW-Authenticate": "Bearer"})
+
+
+class _Pages:
+    """The handlers."""
+
+    def __init__(self, views: Views, token: str | None) -> None:
+        self._views = views
+        self._token = token
+        # Whatever a store holds is text here: the name of a destination, too, may hold what looks like HTML.
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
+        )
+
+    async def overview(self, request: Request) -> Response:
+        return self._page("overview.html", "Overview", page=await _apart(self._views.overview))
+
+    async def jobs(self, request: Request) -> Response:
+        chosen = request.query_params.get("state", "")
+        state = next((one for one in JobState if one.value.lower() == chosen), None)
+        lines = await _apart(self._views.jobs, state)
+        return self._page("jobs.html", "Jobs", lines=lines, states=[one.value.lower() for one in JobState], chosen=state and chosen)
+
+    async def job(self, request: Request) -> Response:
+        try:
+            page = await _apart(self._views.job, request.path_params["job_id"])
+        except UnknownJob:
+            return await self.not_found(request, UnknownJob())
+        return self._page("job.html", f"Job {page.line.id}", page=page)
+
+    async def login(self, request: Request) -> Response:
+        if self._token is None:
+            return RedirectResponse("/", status_code=303)
+        if request.method == "GET":
+            return self._page("login.html", "Sign in", refused=False)
+        if not _same(await _typed_token(request), self._token):
+            return self._page("login.html", "Sign in", status=403, refused=True)
+        response = RedirectResponse("/", status_code=303)
+        response.set_cookie(COOKIE, cookie_of(self._token), httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        return response
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(await _apart(self._views.metrics), media_type=EXPOSITION)
+
+    async def health(self, request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readiness(self, request: Request) -> Response:
+        faults = await _apart(self._views.failing)
+        return JSONResponse({"ready": not faults, "failing": faults}, status_code=503 if faults else 200)
+
+    async def not_found(self, request: Request, error: Exception) -> Response:
+        return self._page("missing.html", "Not found", status=404)
+
+    def _page(self, template: str, title: str, *, status: int = 200, **values: Any) -> Response:
+        text = self._templates.get_template(template).render(
+            title=title, version=version(), now=f"{self._views.now():%Y-%m-%d %H:%M:%S}Z", **values
+        )
+        return HTMLResponse(text, status_code=status)
+
+
+def cookie_of(token: str) -> str:
+    """Return what the cookie holds: proof of the token, and not the token."""
+    return hashlib.sha256(f"medsam2d status page {token}".encode()).hexdigest()
+
+
+async def _typed_token(request: Request) -> str:
+    """The field `token` of a small form; empty where the form is none, or large."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAXIMUM_FORM_BYTES:
+            return ""
+    return parse_qs(body.decode("utf-8", errors="replace")).get("token", [""])[0].strip()
+
+
+async def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call what reads the store in a thread, so that a slow look holds up no other request."""
+    return await anyio.to_thread.run_sync(function, *arguments)
+
+
+def _same(shown: str, expected: str) -> bool:
+    return hmac.compare_digest(shown.encode(), expected.encode())

@@ -1,0 +1,109 @@
+"""The web role: the application over a store, served on its own port until the process is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+
+from daemon.child import Life, repeat
+from daemon.clock import Clock, system_clock
+from daemon.config import Config, WebSettings
+from daemon.disk import Reserve
+from daemon.errors import ConfigError
+from daemon.health import Check, failing, port_is_open, reserve_is_kept, store_can_be_written
+from daemon.metrics import StoreMetrics, exposition
+from daemon.store import Store
+from daemon.web.app import Views, application
+from daemon.web.pages import LATEST_JOBS, job_page, latest_jobs, overview
+from dicom_io.errors import PortUnavailable
+
+LOG = logging.getLogger("medsam2d.web")
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+WATCH_SECONDS = 0.5
+ANSWER_SECONDS = 5.0
+"""How long an answer that is on its way is waited for when the process stops."""
+
+
+def serve_pages(settings: Config, own: WebSettings, store: Store, life: Life) -> None:
+    """Serve until told to stop. Raises ConfigError or PortUnavailable."""
+    app = application(views_of(settings, store), (*LOOPBACK, own.host, *own.hosts), read_token(own.token_file))
+    with _listening(own) as listening:
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=5)
+        )
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # `life` hears them
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True)
+        thread.start()
+        life.ready(f"on http://{own.host}:{listening.getsockname()[1]}/")
+
+        def watch() -> bool:
+            if not thread.is_alive():
+                raise RuntimeError("the web server has ended; this process must be started again")
+            return False
+
+        try:
+            repeat(life, WATCH_SECONDS, watch)
+        finally:
+            server.should_exit = True
+            thread.join(ANSWER_SECONDS)
+
+
+def views_of(settings: Config, store: Store, clock: Clock = system_clock) -> Views:
+    """Return what the application shows of a configuration and its store."""
+    folders = {"spool": settings.folders.spool, "state": settings.folders.state, "results": settings.folders.results}
+    metrics = StoreMetrics(store, clock, folders)
+    check = partial(failing, checks_of(settings, store))
+    return Views(
+        overview=lambda: overview(store, clock(), tuple(settings.destinations), folders, check()),
+        jobs=lambda state: latest_jobs(store, clock(), LATEST_JOBS, state),
+        job=lambda job_id: job_page(store, job_id, clock()),
+        metrics=lambda: exposition(metrics),
+        failing=check,
+        now=clock,
+    )
+
+
+def checks_of(settings: Config, store: Store) -> dict[str, Check]:
+    """Return the readiness checks by name."""
+
+    def write() -> None:
+        with store.database.writing():
+            pass
+
+    def is_kept() -> bool:
+        folders = [folder for folder in (settings.folders.spool, settings.folders.state) if folder.is_dir()]
+        return Reserve(settings.spool.reserve_mib * 2**20, folders).is_kept()
+
+    return {
+        "listener": port_is_open(settings.listener.host, settings.listener.port),
+        "store": store_can_be_written(write),
+        "disk": reserve_is_kept(is_kept),
+    }
+
+
+def read_token(file: Path | None) -> str | None:
+    """Return the token in a file; None without one. Raises ConfigError where it cannot be read or is too short to be one."""
+    if file is None:
+        return None
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"web.token_file: expected a readable file, got {error}; make one with: openssl rand -hex 32") from error
+    if len(token) < 16:
+        raise ConfigError(f"{file}: expected a token of at least 16 characters, got {len(token)}; make one with: openssl rand -hex 32")
+    return token
+
+
+def _listening(own: WebSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in own.host else socket.AF_INET
+    try:
+        return socket.create_server((own.host, own.port), family=family)
+    except OSError as error:
+        raise PortUnavailable(
+            f"web: expected to listen on {own.host}:{own.port}, got {error.strerror}; choose another web.port, or stop what listens there"
+        ) from error

@@ -1,0 +1,99 @@
+"""The status page in a real browser: what a person sees, in light and dark, and that it keeps itself fresh."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import uvicorn
+from PIL import Image
+
+from daemon.config import Config
+from daemon.web.app import Views, application
+from daemon.web.pages import Alarm
+from daemon.web.server import views_of
+from tests.component.delivery_site import finished, item
+from tests.component.store_site import Site, claimed, new_site, queued
+from tests.component.test_web import settings
+
+__all__ = ["settings"]
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+LIGHT, DARK = "--blink-settings=preferredColorScheme=1", "--blink-settings=preferredColorScheme=0"
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="not installed: chromium (apt-get install chromium)")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return new_site(tmp_path)
+
+
+@contextmanager
+def served(views: Views) -> Iterator[str]:
+    """The application on a port of loopback."""
+    app = application(views, ("127.0.0.1",), None)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        thread.join(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def browse(url: str, *arguments: str, profile: Path) -> str:
+    """What a headless browser prints; it stops by itself."""
+    assert BROWSER is not None
+    command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}", *arguments, url]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def busy(site: Site) -> Site:
+    """A store with something of everything."""
+    finished(site, item(site, 1), item(site, 2, "research"))
+    queued(site, series="2.25.17")
+    site.store.fail(claimed(site), "gate-failure", "seg 2.25.4: expected the voxels that were meant, got 12 others", 1)
+    queued(site, series="2.25.18")
+    site.store.refuse(claimed(site), "uneven-spacing", "the slices are unevenly spaced: usually 2.500 mm apart, but 5.000 mm in one place")
+    queued(site, series="2.25.19")
+    return site
+
+
+@pytest.mark.parametrize(
+    ("scheme", "is_dark"), [("--blink-settings=preferredColorScheme=1", False), ("--blink-settings=preferredColorScheme=0", True)]
+)
+def test_the_overview_is_drawn_in_the_colours_that_the_person_prefers(
+    scheme: str, is_dark: bool, site: Site, settings: Config, tmp_path: Path
+) -> None:
+    picture = tmp_path / "overview.png"
+    with served(views_of(settings, busy(site).store, site.clock)) as url:
+        browse(url, scheme, f"--screenshot={picture}", "--window-size=1280,1100", profile=tmp_path / "profile")
+    with Image.open(picture) as image:
+        assert image.size == (1280, 1100)
+        red, green, blue = image.convert("RGB").getpixel((5, 900))  # type: ignore[misc]  # the ground beside the columns
+        assert (red + green + blue < 3 * 64) == is_dark
+        colours = image.convert("RGB").getcolors(1280 * 1100)
+        assert colours is not None
+        assert len(colours) > 50, "text and cards are drawn"
+
+
+def test_the_page_shows_what_the_store_knows_and_keeps_itself_fresh(site: Site, settings: Config, tmp_path: Path) -> None:
+    views = views_of(settings, busy(site).store, site.clock)
+    looks = itertools.count(1)
+    counted = replace(views, overview=lambda: replace(views.overview(), alarms=(Alarm(tone="warning", text=f"look {next(looks)}"),)))
+    with served(counted) as url:
+        page = browse(url, "--dump-dom", "--virtual-time-budget=35000", profile=tmp_path / "profile")
+    text = re.sub(r"<[^>]+>", " ", page)
+    assert "[gate-failure] seg 2.25.4: expected the voxels that were meant" in text
+    assert int(re.findall(r"look (\d+)", text)[0]) >= 2, "the script has put a later look in its place"
