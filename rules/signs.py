@@ -50,7 +50,7 @@ LEAST_OVERLAP = 0.2
 
 def signs_of(result: ObjectResult, prompts: Sequence[Prompt], second_look: float | None = None) -> Signs:
     """Return the signs of a result; `second_look` is its Dice with that of moved prompts, where it was looked at twice."""
-    visible = result.mask.any(axis=(1, 2))
+    visible = np.asarray(result.mask.any(axis=(1, 2)), np.bool_)
     frames = np.flatnonzero(visible)
     overlaps = _overlaps(result.mask, frames)
     prompted = result.iou[[prompt.frame for prompt in prompts]]
