@@ -39,12 +39,13 @@ def earlier_studies(job: Job, headers: Sequence[InstanceHeader], store: Store, r
     return tuple(found)
 
 
-def _newest_first(studies: Mapping[str, Path], own: InstanceHeader, today: date) -> list[str]:
+def _newest_first(studies: Mapping[str, Sequence[Path]], own: InstanceHeader, today: date) -> list[str]:
     dated: list[tuple[date, str]] = []
-    for uid, path in studies.items():
-        header = _representative(path)
-        then = None if header is None else study_date([header])
-        if header is not None and then is not None and then <= today and same_patient(header, own):
+    for uid, paths in studies.items():
+        # Another system's annotation object may lack the date: a study is told by any of its series.
+        headers = [header for path in paths if (header := _representative(path)) is not None and same_patient(header, own)]
+        then = study_date(headers)
+        if then is not None and then <= today:
             dated.append((then, uid))
     return [uid for _, uid in sorted(dated, reverse=True)]
 

@@ -1,6 +1,6 @@
 """The book of other studies: what else was received and made, for rules that look at a patient's earlier studies.
 
-The store keeps no patient's attributes: whose study it is stands in the files alone, of which one a study is enough to tell.
+The store keeps no patient's attributes: whose study it is stands in the files alone, of which one a series is enough to tell.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from daemon.database.series import standing
 class OtherStudiesBook(Book):
     """Lists studies and their files."""
 
-    def other_studies(self, job: Job) -> Mapping[str, Path]:
-        """Return the Study Instance UIDs of all studies but the job's, each with the file of an instance that stands there now."""
+    def other_studies(self, job: Job) -> Mapping[str, tuple[Path, ...]]:
+        """Return the Study Instance UIDs of all studies but the job's, each with a file of each of its series that stands there now."""
         kept = (INSTANCE.c.study_instance_uid != job.study_instance_uid) & standing() & INSTANCE.c.removed_at.is_(None)
-        newest = select(func.max(INSTANCE.c.id)).where(kept).group_by(INSTANCE.c.study_instance_uid)
+        newest = select(func.max(INSTANCE.c.id)).where(kept).group_by(INSTANCE.c.study_instance_uid, INSTANCE.c.series_instance_uid)
         query = select(INSTANCE.c.study_instance_uid, INSTANCE.c.path).where(INSTANCE.c.id.in_(newest))
         with self.database.reading() as connection:
-            return {row.study_instance_uid: Path(row.path) for row in connection.execute(query)}
+            rows = connection.execute(query).all()
+        found: dict[str, tuple[Path, ...]] = {}
+        for row in rows:
+            found[row.study_instance_uid] = (*found.get(row.study_instance_uid, ()), Path(row.path))
+        return found
 
     def files_of_study(self, study_instance_uid: str) -> tuple[Path, ...]:
         """Return the files of a study's standing instances, and of what was made of it and not replaced since; the oldest first."""

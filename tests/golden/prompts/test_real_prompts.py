@@ -102,7 +102,7 @@ def test_an_atlas_of_one_abdomen_boxes_the_organs_of_another(shared_folder: Path
 
 def test_pet_away_from_the_tumour_gives_hardly_any_hot_spot(shared_folder: Path) -> None:
     """The slices more than 10 mm from the drawn tumour, by the library's own recipe; measured: none found in 61 of 69 parts."""
-    headers = {"Modality": "PT", "Units": "GML", "CorrectedImage": ("ATTN",)}
+    headers: dict[str, str | tuple[str, ...]] = {"Modality": "PT", "Units": "GML", "CorrectedImage": ("ATTN",)}
     found_plan = match(headers, load_rules([LIBRARY / "pet_hot_lesions.yaml"]))
     assert isinstance(found_plan, Plan)
     empty, counted = 0, 0
