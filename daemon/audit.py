@@ -258,6 +258,7 @@ def _of_verdict(verdict: Verdict) -> dict[str, Json]:
         "decision": verdict.decision.value,
         "reasons": list(verdict.reasons),
         "volume_ml": round(verdict.volume_ml, 3),
+        "score": round(verdict.score, 4),
     }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from model.result import ObjectResult, SegmentationResult
 from rules.cleanup import clean
 from rules.prompts.generate import GeneratedPrompts, PromptedObject
 from rules.rule import Target
+from rules.second_pass import agreement, jittered, refined
 
 LOG = logging.getLogger("medsam2d.inference")
 
@@ -36,6 +37,8 @@ class SegmentedObjects:
     precision: str
     batch: str = ""
     """How many frames were encoded, and how many objects tracked, at once."""
+    second_looks: Mapping[int, float] = field(default_factory=dict)
+    """Object id -> Dice with the result of moved prompts, of those whose target asks for it."""
 
     @property
     def masks(self) -> NDArray[np.bool_]:
@@ -53,6 +56,7 @@ class SegmentedObjects:
             device=self.device,
             precision=self.precision,
             batch=self.batch,
+            second_looks={number: dice for number, dice in self.second_looks.items() if number in wanted},
         )
 
 
@@ -71,30 +75,52 @@ def segment_objects(volume: Volume, prompted: GeneratedPrompts, tools: Tools) ->
     return _with_prompts(prompted, kept)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What one inference collects over its passes."""
+
+    weights: dict[str, str] = field(default_factory=dict)
+    how: dict[str, set[str]] = field(default_factory=lambda: {"device": set(), "precision": set(), "batch": set()})
+
+
 def _infer(volume: Volume, prompted: GeneratedPrompts, tools: Tools) -> KeptMasks:
-    """Propagate every prompted object; objects that share weights, window and stop rule share one pass over the slices."""
+    """Propagate every prompted object, and once more those whose target asks for a refinement or a second look."""
+    run = _Run()
+    found = _propagate(volume, prompted.objects, tools, run)
+    closer = {item.object_id: item for item in prompted.objects if item.target.refine}
+    for number, item in closer.items():
+        closer[number] = replace(item, prompts=refined(item.prompts, found[number]))
+    again = [item for item in prompted.objects if item.target.refine and closer[item.object_id].prompts != item.prompts]
+    found |= _propagate(volume, [closer[item.object_id] for item in again], tools, run)
+    shape = (volume.voxels.shape[1], volume.voxels.shape[2])
+    looked = [closer.get(item.object_id, item) for item in prompted.objects if item.target.second_look]
+    seen = _propagate(volume, [replace(item, prompts=jittered(item.prompts, shape)) for item in looked], tools, run)
+    return KeptMasks(
+        objects=tuple(_cleaned(found[item.object_id], item.target) for item in prompted.objects),
+        weights=tuple(sorted(run.weights.items())),
+        second_looks={number: agreement(found[number].mask, result.mask) for number, result in seen.items()},
+        # Targets of one job may end up on different devices, when one of them does not fit the first.
+        **{name: "; ".join(sorted(values)) for name, values in run.how.items()},
+    )
+
+
+def _propagate(volume: Volume, objects: Sequence[PromptedObject], tools: Tools, run: _Run) -> dict[int, ObjectResult]:
+    """Return each object's result; objects that share weights, window and stop rule share one pass over the slices."""
     found: dict[int, ObjectResult] = {}
-    weights: dict[str, str] = {}
-    run: dict[str, set[str]] = {"device": set(), "precision": set(), "batch": set()}
-    for objects in _passes(prompted.objects):
-        target = objects[0].target
+    for together in _passes(objects):
+        target = together[0].target
         segmenter = tools.models.segmenter(target.weights)
         result = segmenter.segment(
             to_frames(volume.voxels, *window_bounds(volume, target)),
-            [prompt for item in objects for prompt in item.prompts],
-            _options(tools.options, objects, volume),
+            [prompt for item in together for prompt in item.prompts],
+            _options(tools.options, together, volume),
             tools.progress,
         )
-        weights[result.weights_id] = tools.models.sha256(target.weights)
-        for name, values in run.items():
+        run.weights[result.weights_id] = tools.models.sha256(target.weights)
+        for name, values in run.how.items():
             values.add(getattr(result, name))
         found |= _by_object(result)
-    return KeptMasks(
-        objects=tuple(_cleaned(found[item.object_id], item.target) for item in prompted.objects),
-        weights=tuple(sorted(weights.items())),
-        # Targets of one job may end up on different devices, when one of them does not fit the first.
-        **{name: "; ".join(sorted(values)) for name, values in run.items()},
-    )
+    return found
 
 
 def _with_prompts(prompted: GeneratedPrompts, masks: KeptMasks) -> SegmentedObjects:
@@ -105,10 +131,11 @@ def _with_prompts(prompted: GeneratedPrompts, masks: KeptMasks) -> SegmentedObje
         device=masks.device,
         precision=masks.precision,
         batch=masks.batch,
+        second_looks=masks.second_looks,
     )
 
 
-def _passes(objects: tuple[PromptedObject, ...]) -> list[list[PromptedObject]]:
+def _passes(objects: Sequence[PromptedObject]) -> list[list[PromptedObject]]:
     passes: dict[object, list[PromptedObject]] = {}
     for item in objects:
         key = (item.target.weights, item.target.window, item.target.stop_after_empty_frames)

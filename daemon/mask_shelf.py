@@ -11,8 +11,8 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,8 @@ class KeptMasks:
     precision: str
     batch: str = ""
     """How many frames were encoded, and how many objects tracked, at once."""
+    second_looks: Mapping[int, float] = field(default_factory=dict)
+    """Object id -> Dice with the result of moved prompts, of those whose target asks for it."""
 
 
 class MaskShelf:
@@ -114,6 +116,7 @@ def _encoded(masks: KeptMasks) -> bytes:
         "device": masks.device,
         "precision": masks.precision,
         "batch": masks.batch,
+        "second_looks": list(masks.second_looks.items()),
     }
     arrays: dict[str, NDArray[np.generic]] = {"described": np.frombuffer(json.dumps(described).encode(), np.uint8)}
     for item in masks.objects:
@@ -134,6 +137,7 @@ def _decoded(path: Path) -> KeptMasks:
         device=described["device"],
         precision=described["precision"],
         batch=described["batch"],
+        second_looks={int(number): float(dice) for number, dice in described.get("second_looks", ())},
     )
 
 

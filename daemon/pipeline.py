@@ -76,7 +76,7 @@ def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Sk
     prompted, missing = found.prompts, found.missing
     with tools.stage("segment"):
         objects = segment_objects(volume, prompted, tools)
-    verdicts = judge(prompted.objects, objects.results, volume)
+    verdicts = judge(prompted.objects, objects.results, volume, objects.second_looks)
     kept = objects.keep(verdict.object_id for verdict in verdicts if verdict.delivers)
     findings = Findings(request=request, plan=plan, volume=volume, prompted=prompted, objects=kept, verdicts=verdicts)
     with tools.stage("write"):

@@ -22,6 +22,7 @@ from dicom_io.volume_reader import read_volume
 from rules.match import Plan
 from rules.prompts.outcome import PromptOrigin
 from rules.prompts.prior import Prior, PriorRecipe
+from rules.rule import RuleSet, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,12 @@ class Priors:
 
 def wants_priors(plan: Plan) -> bool:
     """Whether any target of a plan is prompted by earlier studies; only then is it worth reading them."""
-    return any(isinstance(target.prompt, PriorRecipe) for target in plan.targets)
+    return _any_followed(plan.targets)
+
+
+def may_want_priors(ruleset: RuleSet) -> bool:
+    """Whether any enabled rule has a target that is prompted by earlier studies; only then is it worth looking for them."""
+    return any(_any_followed(rule.targets) for rule in ruleset.rules if rule.enabled)
 
 
 def priors_for(plan: Plan, request: SeriesRequest) -> Priors:
@@ -73,6 +79,10 @@ def study_date(headers: Sequence[InstanceHeader]) -> date | None:
             except ValueError:
                 continue
     return None
+
+
+def _any_followed(targets: Iterable[Target]) -> bool:
+    return any(isinstance(target.prompt, PriorRecipe) for target in targets)
 
 
 def _patient(header: InstanceHeader) -> tuple[str, str]:

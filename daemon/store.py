@@ -27,6 +27,7 @@ from daemon.database.instances import InstanceBook
 from daemon.database.job import Job, Priority
 from daemon.database.jobs import JobBook, Predecessor
 from daemon.database.migrations import migrate
+from daemon.database.other_studies import OtherStudiesBook
 from daemon.database.outbox import Delivery, OutboxBook, OutboxItem, OutboxState
 from daemon.database.own_results import OwnResultBook
 from daemon.database.retention import RetentionBook
@@ -84,6 +85,7 @@ class Store(
     OutboxBook,
     CommitmentBook,
     OwnResultBook,
+    OtherStudiesBook,
     SenderBook,
     SwitchBook,
     RetentionBook,

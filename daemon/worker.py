@@ -15,6 +15,7 @@ from daemon.annotation_objects import is_annotation_object
 from daemon.annotations import may_want_annotations, read_study
 from daemon.audit import Audit
 from daemon.config import Config
+from daemon.earlier_studies import earlier_studies
 from daemon.errors import Fault, Transient, classify
 from daemon.gate import GateFailure
 from daemon.mask_shelf import MaskShelf
@@ -153,6 +154,7 @@ class Worker:
             partial_reason=job.partial_reason,
             predecessors=tuple(predecessor_object(earlier) for earlier in predecessors),
             study=read_study(self.store.study_paths(job)) if may_want_annotations(self.ruleset) else (),
+            earlier=earlier_studies(job, series.headers, self.store, self.ruleset),
         )
         with StepLimit(seconds=self.settings.worker.step_timeout_seconds) as limit:
             tools = Tools(

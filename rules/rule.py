@@ -59,12 +59,22 @@ class QualityLimits(Section):
     maximum_volume_ml: Annotated[Number, Field(gt=0)] | None = None
     minimum_iou: Annotated[Number, Field(ge=0, le=1)] | None = None
     """Least median of the IoU that the model predicts for its own masks."""
+    minimum_score: Annotated[Number, Field(ge=0, le=1)] | None = None
+    """Least quality score, from all signs together: agreement, slice-to-slice change, fit to the prompt (docs/prompts.md)."""
+    minimum_agreement: Annotated[Number, Field(ge=0, le=1)] | None = None
+    """Least Dice with the second look; needs `second_look: true`."""
+    minimum_mean: Number | None = None
+    """Least mean intensity inside the mask, in the volume's unit (HU for CT, SUV for PET)."""
+    maximum_mean: Number | None = None
+    """Largest mean intensity inside the mask."""
 
     @model_validator(mode="after")
     def _ordered(self) -> QualityLimits:
         low, high = self.minimum_volume_ml, self.maximum_volume_ml
         if low is not None and high is not None and low > high:
             raise ValueError(f"expected minimum_volume_ml <= maximum_volume_ml, got {low:g} and {high:g}")
+        if self.minimum_mean is not None and self.maximum_mean is not None and self.minimum_mean > self.maximum_mean:
+            raise ValueError(f"expected minimum_mean <= maximum_mean, got {self.minimum_mean:g} and {self.maximum_mean:g}")
         return self
 
 
@@ -115,11 +125,21 @@ class Target(Section):
     """Propagation ends after so many slices without the object; `never` visits every slice."""
     maximum_reach_mm: Annotated[Number, Field(gt=0)] | None = None
     """Propagation goes no farther from the prompted slice, to either side; absent: to the ends of the volume or the stop rule."""
+    refine: Flag = False
+    """Segment once more, with the first result's box on its best slice as one more prompt."""
+    second_look: Flag = False
+    """Segment once more from slightly moved prompts, to see how firmly the result stands: doubles the model's time."""
     limits: QualityLimits = QualityLimits()
     largest_component: Flag = False
     """Keep only the largest connected part of the mask."""
     color: Color | None = None
     """Recommended display colour as '#rrggbb'."""
+
+    @model_validator(mode="after")
+    def _looked_at(self) -> Target:
+        if self.limits.minimum_agreement is not None and not self.second_look:
+            raise ValueError("expected second_look: true beside limits.minimum_agreement, got false")
+        return self
 
 
 class Completeness(Section):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.commands.common import ConfigOption, JsonOption, load_settings
+from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar
 from daemon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -191,3 +192,36 @@ def receiver(
         typer.echo(f"memory (PSS), {what}: {mib:.0f} MiB")
     for what, share in beside.items():
         typer.echo(f"rate of one peer beside {what}: {share:.2f} of its rate alone")
+
+
+@app.command()
+def verdicts(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="labelled cases: one sub-folder a family (see docs/training.md)")],
+    weights: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="weights to measure; the default ones if absent")] = None,
+    cases: Annotated[int, typer.Option(min=1, help="at most so many cases a family")] = 20,
+    second_look: Annotated[bool, typer.Option(help="segment each object twice, and let the agreement count")] = True,
+    minimum_score: Annotated[float, typer.Option(min=0, max=1, help="the limit whose effect is told")] = 0.8,
+    split: Annotated[str, typer.Option(help="val, train or all; cases without a split are always measured")] = "val",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how well the quality score tells good masks from bad ones, and what it withholds where there is no target."""
+    from daemon.benchmarks.verdicts import figures_of, judge_cases
+    from daemon.commands.evaluate import reading_of
+    from daemon.commands.segment import models_for
+    from daemon.datasets import read_families
+
+    segmenter = models_for(load_settings(config, missing_is_default=True), weights, "cpu").segmenter(None)
+    families = read_families(folder, reading_of(split, None))
+    with progress_bar("cases", quiet=as_json) as progress:
+        judged = list(judge_cases(families, segmenter, cases, second_look=second_look, progress=progress))
+    figures = figures_of(judged, minimum_score)
+    if as_json:
+        rows = [dataclasses.asdict(one) for one in judged]
+        typer.echo(json.dumps({**dataclasses.asdict(figures), "rows": rows}))
+        return
+    known = {name: "-" if value is None else f"{value:.2f}" for name, value in dataclasses.asdict(figures).items()}
+    typer.echo(f"{figures.objects} objects, median Dice {known['median_dice']}: {figures.bad} below 0.5, {figures.good} from 0.8")
+    typer.echo(f"AUROC of the score: {known['auroc']}")
+    typer.echo(f"withheld by minimum_score {minimum_score:g}: {known['bad_withheld']} of the bad, {known['good_withheld']} of the good")
+    typer.echo(f"and of {figures.empty_places} places without a label: {known['empty_withheld']}")

@@ -19,10 +19,13 @@ from dicom_io.volume import Volume
 from dicom_io.volume_reader import read_volume
 from model.prompt import BoxPrompt
 from rules.atlas import atlas_volume, read_atlas
+from rules.load import load_rules
+from rules.match import Plan, match
 from rules.prompts.generate import GeneratedPrompts, PromptContext, generate
 from tests.unit.rules.examples import plan, target
 
 Mask = NDArray[np.bool_]
+LIBRARY = Path(__file__).parents[3] / "rules" / "library"
 
 
 def prompted(volume: Volume, recipe: Mapping[str, object], **context: Any) -> GeneratedPrompts:
@@ -95,3 +98,23 @@ def test_an_atlas_of_one_abdomen_boxes_the_organs_of_another(shared_folder: Path
     overlaps = [box_iou(item.prompts[0], masks[item.target.label]) for item in found.objects]
     assert len(overlaps) == 4
     assert np.median(overlaps) >= 0.5
+
+
+def test_pet_away_from_the_tumour_gives_hardly_any_hot_spot(shared_folder: Path) -> None:
+    """The slices more than 10 mm from the drawn tumour, by the library's own recipe; measured: none found in 61 of 69 parts."""
+    headers: dict[str, str | tuple[str, ...]] = {"Modality": "PT", "Units": "GML", "CorrectedImage": ("ATTN",)}
+    found_plan = match(headers, load_rules([LIBRARY / "pet_hot_lesions.yaml"]))
+    assert isinstance(found_plan, Plan)
+    empty, counted = 0, 0
+    for file in sorted((shared_folder / "data" / "training_npz" / "pet_sts").glob("*.npz")):
+        volume, masks = volume_and_truth(file)
+        (tumour,) = masks.values()
+        frames = np.flatnonzero(tumour.any(axis=(1, 2)))
+        margin = int(np.ceil(10 / volume.spacing_mm[0]))
+        for part in (volume.voxels[: max(frames[0] - margin, 0)], volume.voxels[frames[-1] + 1 + margin :]):
+            if len(part) >= 3:
+                counted += 1
+                found = generate(found_plan, PromptContext(volume=atlas_volume(np.ascontiguousarray(part), volume.affine)))
+                empty += not found.objects
+    assert counted >= 20, counted
+    assert empty >= 0.85 * counted, f"{empty} of {counted}"

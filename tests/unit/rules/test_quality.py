@@ -95,3 +95,31 @@ def test_cleaning_keeps_the_largest_part_only_where_the_target_asks() -> None:
     mask = INNER | mask_of(slice(0, 1), slice(0, 2), slice(0, 2))
     assert clean(mask, Target.model_validate(target())) is mask
     assert np.array_equal(clean(mask, Target.model_validate(target(largest_component="true"))), INNER)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"minimum_score": "0.99"}, "Liver: quality score: expected at least 0.99, got 0.95"),
+        ({"minimum_mean": "-900"}, "Liver: mean intensity: expected at least -900, got -1000.0"),
+        ({"maximum_mean": "-1100"}, "Liver: mean intensity: expected at most -1100, got -1000.0"),
+    ],
+)
+def test_a_mask_that_is_loose_or_of_the_wrong_brightness_is_withheld(limits: dict[str, Any], reason: str) -> None:
+    found = verdict(INNER, **limits)
+    assert (found.decision, found.reasons) == (Decision.WITHHOLD, (reason,))
+
+
+def test_the_agreement_is_judged_only_where_a_second_look_is_asked_for() -> None:
+    with pytest.raises(ValueError, match="expected second_look: true"):
+        Target.model_validate(target(limits={"minimum_agreement": "0.7"}))
+    item = Target.model_validate(target(limits={"minimum_agreement": "0.7"}, second_look="true"))
+    prompted = PromptedObject(
+        target=item, object_id=3, label="Liver", prompts=(BoxPrompt(frame=3, left=5, top=5, right=14, bottom=14, object_id=3),)
+    )
+    figures = np.full(SHAPE[0], 0.9, np.float32)
+    stops = Stops(forward=StopReason.REACHED_END, backward=StopReason.REACHED_END)
+    result = ObjectResult(object_id=3, mask=INNER, iou=figures, object_score_logit=figures, stability=figures, stopped=stops)
+    loose, firm = (judge([prompted], [result], volume(empty(*SHAPE)), {3: dice})[0] for dice in (0.4, 0.9))
+    assert loose.reasons == ("Liver: agreement with the second look: expected at least 0.7, got 0.40",)
+    assert firm.decision is Decision.ACCEPT
