@@ -8,7 +8,8 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
-from daemon.annotations import is_annotation_object, read_study
+from daemon.annotation_objects import is_annotation_object
+from daemon.annotations import read_study
 from daemon.priors import may_want_priors, same_patient, study_date
 from daemon.store import Job, Store
 from dicom_io.errors import NotDicom

@@ -145,8 +145,8 @@ def _shipped() -> dict[str, WeightsEntry]:
             name=name,
             file=SHIPPED / file,
             sha256=digest,
-            licence="Apache-2.0",
-            intended_use="demonstration; see model/weights/README.md",
+            licence="CC BY-SA 4.0",
+            intended_use="demonstration and starting point, not for diagnosis; see model/weights/README.md",
             source="shipped",
         )
     return entries

@@ -11,7 +11,7 @@ ROOMS = ("daemon", "dicom_io", "model", "rules")
 
 def stable_codes() -> dict[str, str]:
     """Code -> the class that carries it: a class attribute `code`, of which every error has one."""
-    codes = {}
+    codes: dict[str, str] = {}
     for room in ROOMS:
         for path in sorted((REPOSITORY / room).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
