@@ -35,7 +35,7 @@ from model.training.phantoms import Phantom, demo_phantom, prompt_frame
 
 SEED = 3
 """Never used in training, which starts at seed 1000. Chosen among the demo seeds because the starter weights find all three of its organs
-well; model/weights/README.md gives the figures of all ten."""
+well; model/weights/README.md gives the figures of others."""
 TIME_LIMIT_SECONDS = 600.0
 WINDOW_HU = (40.0, 400.0)
 """Centre and width of the abdominal soft-tissue window, for the picture and for the model."""
