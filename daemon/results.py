@@ -56,10 +56,15 @@ class Results:
     def _write_new(self, path: Path, data: bytes) -> None:
         temporary = self.folder / f".{uuid.uuid4().hex}.part"
         try:
-            with temporary.open("xb") as stream:
+            # For our user alone whatever the umask is: a result holds a patient's data.
+            with open(temporary, "xb", opener=_for_us_alone) as stream:  # Path.open takes no opener
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.rename(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
