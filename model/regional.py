@@ -60,9 +60,17 @@ def _pasted(result: SegmentationResult, region: Region, size: tuple[int, int]) -
 
 def _pasted_object(item: ObjectResult, region: Region, size: tuple[int, int]) -> ObjectResult:
     forward, backward = (
-        None if logits is None else region.paste(logits, size, ABSENT_LOGIT) for logits in (item.logits_forward, item.logits_backward)
+        None if logits is None else _pasted_logits(logits, region, size) for logits in (item.logits_forward, item.logits_backward)
     )
     return dataclasses.replace(item, mask=region.paste(item.mask, size, outside=False), logits_forward=forward, logits_backward=backward)
+
+
+def _pasted_logits(logits: NDArray[np.float32], region: Region, size: tuple[int, int]) -> NDArray[np.float32]:
+    """(t, row, column): outside of the region the object is absent; frames that were not visited stay NaN everywhere."""
+    visited = ~np.isnan(logits).all(axis=(1, 2))
+    pasted = np.full((len(logits), *size), np.nan, np.float32)
+    pasted[visited] = region.paste(logits[visited], size, ABSENT_LOGIT)
+    return pasted
 
 
 def _part_of(progress: Progress | None, done: int, parts: int) -> Progress | None:

@@ -84,6 +84,9 @@ def test_each_object_is_segmented_in_its_own_region_as_if_it_were_cut_out_by_han
     assert not result.objects[0].mask[:, :, : region.left].any()
     assert result.objects[0].logits_forward is not None
     assert result.objects[0].logits_forward.shape == frames.shape
+    unvisited = np.isnan(result.objects[0].logits_forward)
+    assert unvisited[: BOX.frame].all(), "a direction says nothing of frames that it has not seen, inside and outside of the region"
+    assert not unvisited[BOX.frame].any()
     assert result.frames_encoded == 8
 
 
