@@ -9,6 +9,7 @@ from pydicom.uid import ComprehensiveSRStorage
 
 from daemon.config import ResultSettings
 from daemon.gate import pass_gate
+from daemon.predecessors import superseded_reports
 from daemon.provenance import identify, trace_refusal, tracking_uid
 from daemon.refusals import Refusal
 from daemon.request import SeriesRequest
@@ -54,6 +55,7 @@ def _report(refusal: Refusal, plan: Plan, request: SeriesRequest, settings: Resu
         ),
         unit="",
         modality=request.series.modality,
+        predecessors=superseded_reports(request, str(headers.first.StudyInstanceUID)),
     )
     provenance = trace_refusal(request, plan, refusal.reasons, headers)
     identity = identify(provenance, request, settings, 0, "AI_REPORT", repr(content))

@@ -16,6 +16,7 @@ from daemon.config import ResultSettings
 from daemon.gate import pass_gate
 from daemon.inference import SegmentedObjects
 from daemon.intensity_window import window_bounds
+from daemon.predecessors import superseded_reports
 from daemon.provenance import Provenance, describe_segment, identify, trace, tracking_uid
 from daemon.request import SeriesRequest
 from daemon.written import ObjectKind, WrittenObject
@@ -126,25 +127,12 @@ def _report(stage: _Stage, segmentations: Sequence[WrittenObject]) -> WrittenObj
         targets=(*_judged(stage, segmentations), *_missing(stage)),
         unit=findings.volume.unit,
         modality=str(stage.headers.first.get("Modality") or ""),
-        predecessors=_superseded_reports(findings.request, str(stage.headers.first.StudyInstanceUID)),
+        predecessors=superseded_reports(findings.request, str(stage.headers.first.StudyInstanceUID)),
     )
     identity = identify(stage.provenance, findings.request, stage.settings, len(segmentations), "AI_REPORT", repr(content))
     part10 = write_report(content, identity, stage.headers)
     check = partial(check_report, content=content, headers=stage.headers)
     return pass_gate(ObjectKind.SR, part10, identity, ComprehensiveSRStorage, findings.plan.destinations, check)
-
-
-def _superseded_reports(request: SeriesRequest, study_instance_uid: str) -> tuple[ObjectReference, ...]:
-    """The earlier reports that this one takes the place of; a reference cannot lead to another study (PS3.3 C.17.2.2)."""
-    return tuple(
-        ObjectReference(
-            sop_class_uid=earlier.sop_class_uid,
-            sop_instance_uid=earlier.sop_instance_uid,
-            series_instance_uid=earlier.series_instance_uid,
-        )
-        for earlier in request.predecessors
-        if earlier.sop_class_uid == ComprehensiveSRStorage and earlier.study_instance_uid == study_instance_uid
-    )
 
 
 def _overlay(stage: _Stage, number: int) -> WrittenObject:

@@ -98,11 +98,8 @@ class Site:
         self.audit_folder = folder / "audit"
         (folder / "rules.yaml").write_text(rules)
         spool = Spool(folder / "spool", 0, self.clock)
-        receiver = Receiver(spool, self.store.record_instances)
-        for path in sorted(images.iterdir()):
-            assert receiver.receive(received(path)) is StoreOutcome.SUCCESS
-        self.clock.pass_seconds(60)
-        arrivals(self.store, self.clock).step()
+        self.receiver = Receiver(spool, self.store.record_instances)
+        self.receive(*sorted(images.iterdir()))
         self.worker = Worker(
             store=self.store,
             results=Results(folder / "results"),
@@ -114,6 +111,13 @@ class Site:
             alive=lambda: None,
             stop=threading.Event(),
         )
+
+    def receive(self, *paths: Path) -> None:
+        """Take files in, and queue their series once it is quiet."""
+        for path in paths:
+            assert self.receiver.receive(received(path)) is StoreOutcome.SUCCESS
+        self.clock.pass_seconds(60)
+        arrivals(self.store, self.clock).step()
 
     def state(self) -> JobState:
         (job,) = self.store.jobs()

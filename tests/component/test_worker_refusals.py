@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from daemon.audit_chain import records
 from daemon.store import JobState, this_process
@@ -26,8 +27,19 @@ def images(tmp_path: Path) -> Path:
     voxels = np.full((8, 10, 8), -100, np.int16)
     voxels[1:6, 2:7, 2:6] = 300
     affine = np.array([[0, 0, 1.5, 0], [0, 1.5, 0, 0], [3.0, 0, 0, 0], [0, 0, 0, 1]])
-    write_ct_series(tmp_path / "images", voxels, affine)[MISSING].unlink()
+    paths = write_ct_series(tmp_path / "images", voxels, affine)
+    paths[MISSING].rename(tmp_path / "late.dcm")
     return tmp_path / "images"
+
+
+def predecessors_of(report: Dataset) -> list[str]:
+    """The documents that a report says it takes the place of."""
+    return [
+        str(item.ReferencedSOPInstanceUID)
+        for study in report.get("PredecessorDocumentsSequence", ())
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    ]
 
 
 def items_of(item: Dataset) -> Iterator[Dataset]:
@@ -100,3 +112,28 @@ def test_a_bridged_slice_is_seen_by_the_model_and_gets_no_frame_in_the_segmentat
     assert len(frames) == 4, "slices 1 to 5 show the block, and slice 2 was not sent"
     assert frames == {uid: sent[uid] for uid in frames}
     assert int(read_segmentation(segmentation.path).masks.sum()) == 4 * 5 * 4
+
+
+def test_a_report_and_a_refusal_name_the_document_that_they_take_the_place_of(tmp_path: Path, images: Path) -> None:
+    site = Site(tmp_path, bright, images)
+    site.worker.work_once()
+    (refusal,) = site.store.claim_deliveries(this_process("delivery"), "archive")
+    site.store.delivered(refusal)
+
+    site.receive(tmp_path / "late.dcm")
+    site.worker.work_once()
+    segmentation, report = site.store.claim_deliveries(this_process("delivery"), "archive")
+    assert predecessors_of(pydicom.dcmread(report.path)) == [refusal.sop_instance_uid]
+    site.store.delivered(segmentation)
+    site.store.delivered(report)
+
+    stray = pydicom.dcmread(tmp_path / "late.dcm")
+    stray.SOPInstanceUID = stray.file_meta.MediaStorageSOPInstanceUID = UID(f"{stray.SOPInstanceUID}.1")
+    stray.ImagePositionPatient[2] += 1.0
+    stray.save_as(tmp_path / "stray.dcm")
+    site.receive(tmp_path / "stray.dcm")
+    site.worker.work_once()
+    (again,) = site.store.claim_deliveries(this_process("delivery"), "archive")
+    dataset = pydicom.dcmread(again.path)
+    assert "Not Attempted" in str(dataset)
+    assert predecessors_of(dataset) == [refusal.sop_instance_uid, report.sop_instance_uid]
