@@ -29,7 +29,6 @@ from daemon.step_limit import StepLimit
 from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
 from daemon.written import ObjectKind, WrittenObject
-from dicom_io.errors import RejectedInput
 from dicom_io.series import read_series
 from model.errors import DeviceFault
 from model.options import PropagationOptions
@@ -109,13 +108,14 @@ class Worker:
         reports: list[WrittenObject] = []
         results, shadows = 0, 0
         refusals: list[Refusal] = []
-        skips = 0
+        others = 0
         predecessors = self.store.predecessors(job)
         superseded = [earlier.sop_instance_uid for earlier in predecessors]
         for outcome in self._segment(job, predecessors, stages):
             if superseded:  # said once there is something in their place, and before that is kept
                 self.audit.results_superseded(job, superseded)
                 superseded = []
+            others += not isinstance(outcome, Refusal)
             if isinstance(outcome, Segmented):
                 items += self._keep(job, outcome, stages)
                 results += not outcome.shadow
@@ -126,10 +126,9 @@ class Worker:
             items += [item for written in outcome.written for item in self._queued(written, shadow=outcome.shadow)]
             if isinstance(outcome, Refusal):
                 refusals.append(outcome)
-            else:
-                skips += 1
-        if refusals and not results and not shadows and not skips:
-            self._refuse(job, refusals[0].error, reports, items)
+        if refusals and not others:
+            error = refusals[0].error
+            self._refuse(job, error.code, str(error), reports, items)
             return
         if not results:
             self._skip(job, [*_shadow_words(shadows), *reasons], reports, items, code=SHADOW if shadows else "skipped")
@@ -173,11 +172,11 @@ class Worker:
         self.store.skip(job, tuple(reasons), items, code)
         LOG.info("job %s: skipped (%s)", job.id, "; ".join(reasons))
 
-    def _refuse(self, job: Job, error: RejectedInput, reports: Sequence[WrittenObject] = (), items: Sequence[OutboxItem] = ()) -> None:
+    def _refuse(self, job: Job, code: str, message: str, reports: Sequence[WrittenObject] = (), items: Sequence[OutboxItem] = ()) -> None:
         """End a job whose images can never be processed; a report may say so where it was asked for."""
-        self.store.refuse(job, error.code, str(error), items)
-        self.audit.job_refused(job, error.code, str(error), reports)
-        LOG.warning("job %s: refused [%s] %s", job.id, error.code, error)
+        self.store.refuse(job, code, message, items)
+        self.audit.job_refused(job, code, message, reports)
+        LOG.warning("job %s: refused [%s] %s", job.id, code, message)
 
     def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> list[OutboxItem]:
         """Put the objects of a volume where they survive a crash; return what is to be sent of them."""
@@ -226,9 +225,7 @@ class Worker:
             return
         judged = classify(error)
         if judged.fault is Fault.DATA:
-            self.store.refuse(job, judged.code, judged.message)
-            self.audit.job_refused(job, judged.code, judged.message)
-            LOG.warning("job %s: refused [%s] %s", job.id, judged.code, judged.message)
+            self._refuse(job, judged.code, judged.message)
         elif judged.fault is Fault.BUG:
             state = self.store.fail(job, judged.code, "".join(traceback.format_exception(error)), self.settings.worker.attempts)
             if state is JobState.QUARANTINED:
