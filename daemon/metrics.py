@@ -1,6 +1,6 @@
 """Metrics for Prometheus, worked out from the store when they are asked for: no process has to count, and a restart loses nothing.
 
-Labels are states, codes, destinations and AE titles: never anything of a patient. docs/metrics.md explains each.
+Labels are states, codes, destinations and AE titles: never anything of a patient. docs/status_page.md explains each.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class QualityLimits(Section):
     minimum_iou: Annotated[Number, Field(ge=0, le=1)] | None = None
     """Least median of the IoU that the model predicts for its own masks."""
     minimum_score: Annotated[Number, Field(ge=0, le=1)] | None = None
-    """Least quality score, from all signs together: agreement, slice-to-slice change, fit to the prompt (docs/prompts.md)."""
+    """Least quality score: the mean of what the model says of itself, slice-to-slice change and agreement (docs/prompts.md)."""
     minimum_agreement: Annotated[Number, Field(ge=0, le=1)] | None = None
     """Least Dice with the second look; needs `second_look: true`."""
     minimum_mean: Number | None = None

@@ -33,10 +33,12 @@ def serve_pages(settings: Config, own: WebSettings, store: Store, life: Life) ->
     """Serve until told to stop. Raises ConfigError or PortUnavailable."""
     app = application(views_of(settings, store), (*LOOPBACK, own.host, *own.hosts), read_token(own.token_file))
     with _listening(own) as listening:
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=5)
+        patience = int(ANSWER_SECONDS)
+        quiet = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=patience
         )
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # `life` hears them
+        server = uvicorn.Server(quiet)
+        # Off the main thread uvicorn takes no signals: `life` hears them.
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True)
         thread.start()
         life.ready(f"on http://{own.host}:{listening.getsockname()[1]}/")
