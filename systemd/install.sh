@@ -4,17 +4,19 @@
 #   systemd/install.sh install [--wheelhouse FOLDER]   without the network: every package from FOLDER (`make wheelhouse` fills it)
 #   systemd/install.sh uninstall                       removes program and units; keeps /etc/medsam2d and /var/lib/medsam2d
 #
-# DESTDIR=/some/root installs below another root (packaging, tests): users are not made and systemd is not told.
+# DESTDIR=/some/root installs below another root (packaging, tests), DESTDIR=/ into this one (a container image): users are not made and
+# systemd is not told.
 set -eu
 
 root=${DESTDIR:-}
+root=${root%/}
 prefix=/opt/medsam2d
 source_folder=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
 
 say() { printf 'medsam2d: %s\n' "$*"; }
 fail() { printf 'medsam2d: %s\n' "$*" >&2; exit 1; }
-on_live_system() { [ -z "$root" ]; }
+on_live_system() { [ -z "${DESTDIR:-}" ]; }
 
 # A release is named by its version and by the commit it was made from, so that two of one version can stand side by side.
 release_name() {
@@ -88,9 +90,23 @@ place_files() {
     fi
 }
 
+# What runs of another release outside systemd, which we cannot stop on anybody's behalf, as "PID RELEASE" lines.
+running_elsewhere() {
+    for process in /proc/[0-9]*; do
+        # A process may end while we look.
+        program=$({ tr '\0' '\n' <"$process/cmdline"; } 2>/dev/null | sed -n '1s|^//*|/|p') || continue
+        case $program in "$root$prefix/releases/$name/"*) continue ;; "$root$prefix/releases/"*) ;; *) continue ;; esac
+        grep -q 'medsam2d.*\.service' "$process/cgroup" 2>/dev/null && on_live_system && continue
+        release=${program#"$root$prefix/releases/"}
+        printf '%s %s\n' "${process#/proc/}" "${release%%/*}"
+    done
+}
+
 # The old release stops before the new one becomes `current`: two versions never run on one store.
 switch_release() {
     was_active=no
+    elsewhere=$(running_elsewhere | head -n 1)
+    [ -z "$elsewhere" ] || fail "release ${elsewhere#* } still runs (process ${elsewhere%% *}), started by hand; stop it, then install again"
     if on_live_system && systemctl is-active --quiet medsam2d.service; then
         was_active=yes
         say "stopping the release in use; a running job is handed back and done again"

@@ -8,19 +8,16 @@ Run as `unshare -rn sh -c "ip link set lo up && python -m tests.e2e.orthanc_jour
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from daemon.audit_chain import records
 from daemon.chaos_points import KILL_AT, KILL_ONCE
 from daemon.config import load_config
 from tests.e2e.harness import Site, free_port, make_site, serving, storescu, wait_until
+from tests.e2e.orthanc import ask, held_modalities, modality, orthanc
 from tests.e2e.studies import CT_BOX, phantom_study
 
 POINTS = (
@@ -40,31 +37,10 @@ def main(folder: Path) -> None:
     """Send, wait, ask Orthanc, print."""
     site = make_site(folder / "site", CT_BOX, commitment="reverse")
     http = free_port()
-    settings = folder / "orthanc.json"
-    settings.write_text(
-        json.dumps(
-            {
-                "Name": "Archive",
-                "StorageDirectory": str(folder / "orthanc"),
-                "IndexDirectory": str(folder / "orthanc"),
-                "DicomAet": "ARCHIVE",
-                "DicomPort": site.archive_port,
-                "HttpPort": http,
-                "RemoteAccessAllowed": False,
-                "AuthenticationEnabled": False,
-                "DicomModalities": {"sender": {"AET": "MEDSAM2D", "Host": "127.0.0.1", "Port": site.port, "AllowStorageCommitment": True}},
-            }
-        )
-    )
     phantom_study(folder / "study")
-    with (folder / "orthanc.log").open("w") as log:
-        orthanc = subprocess.Popen(["Orthanc", str(settings)], stdout=log, stderr=log)
-        try:
-            wait_until(lambda: ask(http, "/system") is not None, "Orthanc to answer", 60)
-            sys.stdout.write(json.dumps(journey(site, folder, http)) + "\n")
-        finally:
-            orthanc.terminate()
-            orthanc.wait(60)
+    sender = {"sender": modality("MEDSAM2D", site.port)}
+    with orthanc(folder / "orthanc", http, {"DicomAet": "ARCHIVE", "DicomPort": site.archive_port, "DicomModalities": sender}):
+        sys.stdout.write(json.dumps(journey(site, folder, http)) + "\n")
 
 
 def journey(site: Site, folder: Path, http: int) -> dict[str, object]:
@@ -75,7 +51,7 @@ def journey(site: Site, folder: Path, http: int) -> dict[str, object]:
         wait_until(lambda: site.status()["jobs"] == {"DELIVERED": 1}, "the delivery to Orthanc")
         jobs = site.status()["jobs"]
     instances = ask(http, "/instances")
-    modalities = {ask(http, f"/instances/{instance}/simplified-tags")["Modality"]: instance for instance in instances}
+    modalities = held_modalities(http)
     with urllib.request.urlopen(f"http://127.0.0.1:{http}/instances/{modalities['SEG']}/preview", timeout=20) as answer:
         preview = answer.status
     trail = records(load_config(site.config).folders.audit)
@@ -88,13 +64,6 @@ def journey(site: Site, folder: Path, http: int) -> dict[str, object]:
         "killed": sorted(path.name for path in (folder / "killed").iterdir()),
         "sent": max(sent.values()),
     }
-
-
-def ask(port: int, path: str) -> Any:
-    """What Orthanc's REST interface answers, or None while it does not."""
-    with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
-        return json.load(answer)
-    return None
 
 
 if __name__ == "__main__":

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from dicom_io.segmentation_check import place_frames
 from dicom_io.segmentation_reader import read_segmentation
 from dicom_io.series import read_series
 from tests.e2e.harness import MEDSAM2D, Site, make_site, need, run, serving, storescp, storescu, wait_until
+from tests.e2e.namespaces import in_a_network_of_its_own
 from tests.e2e.orthanc_journey import POINTS
 from tests.e2e.readers import dcentvfy_errors, dciodvfy_errors, dcmqi_masks, on_grid, tool
 from tests.e2e.studies import CT_BOX, NOTHING_MATCHES, chest_ct, jpeg_2000_ct, phantom_study
@@ -82,18 +80,6 @@ def meant_mask(site: Site, folder: Path, shape: tuple[int, ...]) -> np.ndarray[t
         assert k is not None
         mask[k] |= pixels
     return mask
-
-
-def in_a_network_of_its_own(command: str) -> dict[str, object]:
-    """Run a module where there is no interface but loopback (Orthanc's DICOM port listens on every one); return the JSON it prints."""
-    need("Orthanc", "storescu", "unshare", "ip")
-    if run(["unshare", "-rn", "true"], check=False).returncode != 0:
-        pytest.skip("this kernel does not let users make a network of their own (sysctl kernel.unprivileged_userns_clone)")
-    inside = f"ip link set lo up && exec {sys.executable} -m {command}"
-    done = subprocess.run(["unshare", "-rn", "sh", "-c", inside], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def test_orthanc_commits_one_seg_and_shows_it_though_the_delivery_was_killed_at_every_point(tmp_path: Path) -> None:
