@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydicom import dcmread
@@ -42,6 +43,13 @@ class Cursor:
             return "", ""
         return name, digest
 
+    def moved_at(self) -> datetime | None:
+        """Return when a record was last forwarded; None where none was."""
+        try:
+            return datetime.fromtimestamp(self._path.stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
+
     def move(self, name: str, digest: str) -> None:
         """Remember a record; when this returns, it survives a power cut."""
         temporary = self._folder / f".{CURSOR}.part"
@@ -71,7 +79,7 @@ class Forwarder:
         if newest is None or newest == self._idle_at:
             return False
         cursor = Cursor(self.folder)
-        batch = [found for found, _ in zip(self._after(*cursor.read()), range(BATCH), strict=False)]
+        batch = [found for found, _ in zip(records_after(self.folder, *cursor.read()), range(BATCH), strict=False)]
         if not batch:
             self._idle_at = newest
             return False
@@ -86,23 +94,33 @@ class Forwarder:
         files = sorted(self.folder.glob(FILES))
         return (files[-1].name, files[-1].stat().st_size) if files else None
 
-    def _after(self, name: str, digest: str) -> Iterator[tuple[Path, AuditRecord]]:
-        """Every record after the cursor's. A cursor whose file was archived starts at the oldest file that is left."""
-        found = not digest or not (self.folder / name).exists()
-        for path in sorted(self.folder.glob(FILES)):
-            if path.name < name:
-                continue
-            for record in records_of(path):
-                if found:
-                    yield path, record
-                found = found or record.hash == digest
-
     def _frame(self, record: AuditRecord) -> bytes | None:
         xml = message_of(record, self.source, self.patient_of)
         if xml is None:
             return None
         outcome = EVENTS[record.event].outcome
         return frame(xml, at=record.at, host=self.source.source_id, process_id=self.process_id, outcome=outcome)
+
+
+def records_after(folder: Path, name: str, digest: str) -> Iterator[tuple[Path, AuditRecord]]:
+    """Yield every record after the cursor's, with its file. A cursor whose file was archived starts at the oldest file that is left."""
+    found = not digest or not (folder / name).exists()
+    for path in sorted(folder.glob(FILES)):
+        if path.name < name:
+            continue
+        for record in records_of(path):
+            if found:
+                yield path, record
+            found = found or record.hash == digest
+
+
+def stalled_since(folder: Path) -> datetime | None:
+    """Return since when a record of the trail waits and none was forwarded; None where nothing waits. Raises OSError."""
+    cursor = Cursor(folder)
+    waiting = next(records_after(folder, *cursor.read()), None)
+    if waiting is None:
+        return None
+    return max(datetime.fromisoformat(waiting[1].at), cursor.moved_at() or datetime.min.replace(tzinfo=UTC))
 
 
 def patients_in(spool: Path) -> PatientOf:

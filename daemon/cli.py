@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from daemon.commands import atlas, audit, bench, deliveries, destinations, jobs, quarantine, rules, serve, weights
+from daemon.commands import atlas, audit, bench, deliveries, destinations, jobs, notifications, quarantine, rules, serve, weights
 from daemon.commands.check import check_installation
 from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar
 from daemon.commands.ledger import show_ledger
@@ -41,6 +41,7 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(destinations.app, name="destinations")
 app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(notifications.app, name="notifications")
 app.command(name="echo")(destinations.echo_destination)
 
 
@@ -91,6 +92,12 @@ def delivery(config: ConfigOption = None, supervised: Supervised = False) -> Non
 def web(config: ConfigOption = None, supervised: Supervised = False) -> None:
     """Run the status page, metrics and health checks alone."""
     serve.run_role("web", config, supervised=supervised)
+
+
+@app.command()
+def notifier(config: ConfigOption = None, supervised: Supervised = False) -> None:
+    """Run the notifications alone: tell people over the configured channels what needs them."""
+    serve.run_role("notifier", config, supervised=supervised)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from daemon.destination_settings import Destination, DestinationTls
+from daemon.notification_settings import NotificationSettings
 from daemon.setting_types import AeTitle, FilePath, Host, Name, Networks, Port, Sha256, UidRoot
 from rules.errors import Fault
 from rules.places import Places
@@ -319,6 +320,8 @@ class Config(Section):
     audit: AuditSettings = AuditSettings()
     web: WebSettings | None = None
     """Absent: there is no status page, and nothing listens for it."""
+    notifications: NotificationSettings | None = None
+    """Absent: nobody is told."""
     logging: LoggingSettings = LoggingSettings()
     _places: Places | None = PrivateAttr(default=None)
 

@@ -91,6 +91,12 @@ def read_cases(folder: Path, reading: Reading, *, deep: bool = True) -> Iterator
         yield from read_annotated_series(folder, reading.window)
 
 
+def evenly_chosen(volumes: Sequence[LabelledVolume], most: int) -> list[LabelledVolume]:
+    """Return at most `most` of them, evenly from first to last."""
+    places = np.linspace(0, len(volumes) - 1, min(most, len(volumes))).round().astype(int)
+    return [volumes[place] for place in places]
+
+
 def pair_images(files: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
     """Return (image, label image) of each case among NIfTI, NRRD and MetaImage files: equal names but for words such as `mask`.
 

@@ -1,22 +1,22 @@
-"""Group commit: the rows of instances that are ready at the same moment are committed together, in one transaction.
+"""Group commit: what is ready at the same moment is made durable together, with one wait for the disk.
 
 There is no thread of its own: whoever comes first leads, and takes along everybody who came while the last group was on its way.
-An association alone waits for nobody; many share the wait for the disk that a commit costs.
+An association alone waits for nobody; many share the waits that folder and store cost.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from daemon.errors import Transient
-from daemon.spool import Recording, SpooledInstance
 
-RecordAll = Callable[[Sequence[SpooledInstance]], Sequence[Recording]]
-"""Commits the rows of several instances in one transaction, all or none; `InstanceBook.record_instances`."""
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 EXPECTED = (Transient, OSError, SQLAlchemyError)
 """What disk and database may raise; anything else is a fault of ours."""
@@ -28,49 +28,48 @@ class GroupFailed(Transient):
     code = "group-failed"
 
 
-@dataclasses.dataclass(kw_only=True)
-class _Ticket:
-    instance: SpooledInstance
-    recording: Recording | None = None
-    error: Exception | None = None
-
-    @property
-    def is_done(self) -> bool:
-        return self.error is not None or self.recording is not None
+@dataclass(kw_only=True)
+class _Ticket(Generic[Item, Outcome]):
+    item: Item
+    outcome: Outcome | Exception | None = None
 
 
-class GroupCommit:
-    """Records instances. Safe to call from many threads."""
+class GroupCommit(Generic[Item, Outcome]):
+    """Settles items in groups. Safe to call from many threads."""
 
-    def __init__(self, record_all: RecordAll) -> None:
-        self._record_all = record_all
-        self._waiting: list[_Ticket] = []
+    def __init__(self, settle: Callable[[Sequence[Item]], Sequence[Outcome | Exception]]) -> None:
+        """`settle` makes a group durable, and returns for each item, in the same order, its outcome or what kept it from having one.
+
+        What it raises counts for the whole group.
+        """
+        self._settle = settle
+        self._waiting: list[_Ticket[Item, Outcome]] = []
         self._waiting_lock = threading.Lock()
         self._leading = threading.Lock()
 
-    def record(self, instance: SpooledInstance) -> Recording:
-        """Return once the row of an instance is durable; raises what kept its group from being recorded."""
-        ticket = _Ticket(instance=instance)
+    def settle(self, item: Item) -> Outcome:
+        """Return once an item is durable; raises what kept it, or its group, from being so."""
+        ticket = _Ticket[Item, Outcome](item=item)
         with self._waiting_lock:
             self._waiting.append(ticket)
         with self._leading:
-            if not ticket.is_done:
+            if ticket.outcome is None:
                 with self._waiting_lock:
                     group, self._waiting = self._waiting, []
-                self._record(group)
-        if ticket.recording is None:
-            raise ticket.error or GroupFailed("expected a group to be settled as a whole")
-        return ticket.recording
+                self._lead(group)
+        if ticket.outcome is None or isinstance(ticket.outcome, Exception):
+            raise ticket.outcome or GroupFailed("expected a group to be settled as a whole")
+        return ticket.outcome
 
-    def _record(self, group: Sequence[_Ticket]) -> None:
+    def _lead(self, group: Sequence[_Ticket[Item, Outcome]]) -> None:
         """Settle every ticket; a fault of ours goes on to the leader, and the others may send again."""
         try:
-            for ticket, recording in zip(group, self._record_all([ticket.instance for ticket in group]), strict=True):
-                ticket.recording = recording
+            for ticket, outcome in zip(group, self._settle([ticket.item for ticket in group]), strict=True):
+                ticket.outcome = outcome
         except EXPECTED as error:
             for ticket in group:
-                ticket.error = error
+                ticket.outcome = error
         finally:
             for ticket in group:
-                if not ticket.is_done:
-                    ticket.error = GroupFailed("another instance of the same moment met a fault; send this one again")
+                if ticket.outcome is None:
+                    ticket.outcome = GroupFailed("another instance of the same moment met a fault; send this one again")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from daemon.chaos_points import reach
 from daemon.draft import Draft, FinishedDraft, InstanceTooLarge
 from daemon.errors import Transient
-from daemon.group_commit import GroupCommit, RecordAll
+from daemon.group_commit import GroupCommit
 from daemon.keyed_lock import KeyedLock
 from daemon.spool import Recording, Spool, SpooledInstance
 from dicom_io.errors import DataSetMismatch, RejectedInput
@@ -31,6 +33,8 @@ OUTCOME_OF: tuple[tuple[type[Exception], StoreOutcome], ...] = (
 EXPECTED = tuple(kind for kind, _ in OUTCOME_OF)
 
 
+RecordAll = Callable[[Sequence[SpooledInstance]], Sequence[Recording]]
+"""Commits the rows of several instances in one transaction, all or none; `InstanceBook.record_instances`."""
 Vet = Callable[[FinishedDraft], None]
 """Raises what speaks against a complete instance that the spool does not hold yet (the size of its study, say)."""
 
@@ -55,6 +59,14 @@ class SilentObserver:
         """Do nothing."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """An instance that is durable, and what the book made of it."""
+
+    instance: SpooledInstance
+    recording: Recording
+
+
 class Receiver:
     """The intake of the listener. Safe to call from many threads.
 
@@ -68,7 +80,8 @@ class Receiver:
         """`vet` raises what speaks against an instance that is complete (the size of its study, say)."""
         self._spool = spool
         self._vet = vet
-        self._group = GroupCommit(record_all)
+        self._record_all = record_all
+        self._group = GroupCommit(self._settle)
         self._observer = observer or SilentObserver()
         self._one_at_a_time = KeyedLock()
 
@@ -92,11 +105,12 @@ class Receiver:
         if not self._spool.holds(finished):
             self._vet(finished)
             draft.sync()
+        reach("receiver.bytes-durable")
         # One instance at a time for each UID: a file that one association discards must not be another's acknowledged one.
         with self._one_at_a_time.held(finished.identity.sop_instance_uid):
-            instance = self._spool.place(finished)
-            recording = self._record_or_discard(instance)
-        self._observer.kept(instance, recording)
+            kept = self._group.settle(finished)
+        reach("receiver.recorded")
+        self._observer.kept(kept.instance, kept.recording)
 
     def refuse(self, command: StoreCommand, error: Exception) -> StoreOutcome:
         """Tell log and observer, and return the answer."""
@@ -105,15 +119,18 @@ class Receiver:
         self._observer.refused(command, outcome, error)
         return outcome
 
-    def _record_or_discard(self, instance: SpooledInstance) -> Recording:
-        """Commit the row; where that fails, take back the name if this receipt gave it."""
-        recording: Recording | None = None
+    def _settle(self, drafts: Sequence[FinishedDraft]) -> Sequence[_Kept | Exception]:
+        """Give a group of drafts durable names and rows; where the rows fail, take back the names that were given now."""
+        placed = self._spool.place_all(drafts)
+        instances = [one for one in placed if not isinstance(one, Exception)]
+        recordings: Sequence[Recording] | None = None
         try:
-            recording = self._group.record(instance)
-            return recording
+            recordings = self._record_all(instances) if instances else ()
         finally:
-            if recording is None and instance.newly_written:
-                self._spool.discard(instance)
+            if recordings is None:
+                self._spool.discard(instances)
+        of_each = iter(recordings)
+        return [one if isinstance(one, Exception) else _Kept(instance=one, recording=next(of_each)) for one in placed]
 
 
 class _Receipt:

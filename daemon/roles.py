@@ -264,13 +264,31 @@ def show(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     serve_pages(settings, settings.web, book, life)
 
 
-ROLES: Mapping[str, Callable[[Config, Store, Audit, Life], None]] = {"listener": listen, "worker": work, "delivery": deliver, "web": show}
+def notify_people(settings: Config, book: Store, audit: Audit, life: Life) -> None:
+    """Tell people over the configured channels what needs them."""
+    from daemon.notifications.notifier import tell_people  # mail and HTTP load only in this process
+
+    if settings.notifications is None:
+        raise ConfigError("notifications: expected settings with channels, got none; see docs/notifications.md")
+    tell_people(settings, settings.notifications, book, life)
+
+
+ROLES: Mapping[str, Callable[[Config, Store, Audit, Life], None]] = {
+    "listener": listen,
+    "worker": work,
+    "delivery": deliver,
+    "web": show,
+    "notifier": notify_people,
+}
 """The roles in starting order."""
+SIDE_ROLES = frozenset({"web", "notifier"})
+"""Roles that run only where they are configured, and that no image waits for: the service goes on without one that fails."""
 
 
 def roles_of(settings: Config) -> tuple[str, ...]:
-    """Return the roles that the service runs, in starting order: the web one only where it is configured."""
-    return tuple(role for role in ROLES if role != "web" or settings.web is not None)
+    """Return the roles that the service runs, in starting order."""
+    configured = {"web": settings.web, "notifier": settings.notifications}
+    return tuple(role for role in ROLES if role not in SIDE_ROLES or configured[role] is not None)
 
 
 def store_settings(settings: Config) -> StoreSettings:

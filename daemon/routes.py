@@ -71,12 +71,16 @@ def tls_context(setting: str, own: DestinationTls) -> ssl.SSLContext:
 
 def authorization(path: Path) -> str:
     """Return the Authorization header that a credentials file asks for; read anew each time, since tokens are renewed."""
+    scheme, secret = credentials(path)
+    return f"Bearer {secret}" if scheme == "bearer" else f"Basic {base64.b64encode(secret.encode()).decode()}"
+
+
+def credentials(path: Path) -> tuple[str, str]:
+    """Return (`bearer`, TOKEN) or (`basic`, USER:PASSWORD), as a credentials file says. Raises ConfigError."""
     try:
         scheme, _, secret = path.read_text(encoding="utf-8").strip().partition(" ")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({type(error).__name__}); give it to the service's user") from error
-    if scheme == "bearer" and secret and "\n" not in secret:
-        return f"Bearer {secret}"
-    if scheme == "basic" and ":" in secret and "\n" not in secret:
-        return f"Basic {base64.b64encode(secret.encode()).decode()}"
-    raise ConfigError(f"{path}: expected one line, `bearer TOKEN` or `basic USER:PASSWORD`, got another")
+    if "\n" in secret or not secret or scheme not in ("bearer", "basic") or (scheme == "basic" and ":" not in secret):
+        raise ConfigError(f"{path}: expected one line, `bearer TOKEN` or `basic USER:PASSWORD`, got another")
+    return scheme, secret

@@ -12,10 +12,11 @@ import hashlib
 import logging
 import mmap
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from daemon.chaos_points import reach
 from daemon.clock import Clock
 from daemon.disk import Reserve, SpoolFull, sync_folder
 from daemon.draft import Draft, FinishedDraft, InstanceTooLarge, no_space_is_full
@@ -71,7 +72,7 @@ class SpooledInstance:
 class Spool:
     """Two folders on one file system: `incoming/` for what is being written, `instances/<study>/<series>/` for what is durable.
 
-    An instance goes through `draft`, `Draft.sync` and `place`, in this order; then it survives a power cut.
+    An instance goes through `draft`, `Draft.sync` and `place_all`, in this order; then it survives a power cut.
     Several processes may share a spool. A file under `instances/` is complete and never changes.
     """
 
@@ -129,36 +130,40 @@ class Spool:
         return False
 
     def place(self, finished: FinishedDraft) -> SpooledInstance:
-        """Give a draft, whose bytes are durable, its name; when this returns, the name is durable too. No name is left where it raises.
+        """Give one draft its durable name; `place_all` with one. Raises SpoolFull or OSError, and no name is left then."""
+        (placed,) = self.place_all([finished])
+        if isinstance(placed, Exception):
+            raise placed
+        return placed
 
+    def place_all(self, drafts: Sequence[FinishedDraft]) -> tuple[SpooledInstance | SpoolFull | OSError, ...]:
+        """Give drafts, whose bytes are durable, their names; when this returns, the names are durable too.
+
+        Each folder is synced once for all that went into it. A draft that could get none has its error in its place, and no name.
         The same bytes under the same SOP Instance UID are not kept twice; other bytes get a name with their hash. A link,
-        unlike a rename, never replaces what another writer put there meanwhile. Raises SpoolFull or OSError.
+        unlike a rename, never replaces what another writer put there meanwhile.
         """
-        with no_space_is_full(self._instances):
-            path, newly_written = self._name(finished)
-            try:
-                sync_folder(path.parent)
-            except OSError:
-                if newly_written:
-                    path.unlink(missing_ok=True)
-                raise
-        return SpooledInstance(
-            path=path,
-            **vars(finished.identity),
-            transfer_syntax_uid=finished.command.transfer_syntax_uid,
-            sha256=finished.sha256,
-            bytes=finished.bytes,
-            calling_ae_title=finished.command.calling_ae_title,
-            called_ae_title=finished.command.called_ae_title,
-            peer_address=finished.command.peer_address,
-            received_at=self._clock(),
-            newly_written=newly_written,
-        )
+        placed = [self._named(finished) for finished in drafts]
+        reach("receiver.named")
+        instances = [one for one in placed if isinstance(one, SpooledInstance)]
+        failed = {folder: error for folder in {one.path.parent for one in instances} if (error := _sync_fault(folder)) is not None}
+        for index, one in enumerate(placed):
+            if isinstance(one, SpooledInstance) and one.path.parent in failed:
+                placed[index] = failed[one.path.parent]
+                if one.newly_written:
+                    one.path.unlink(missing_ok=True)
+        reach("receiver.names-durable")
+        return tuple(placed)
 
-    def discard(self, instance: SpooledInstance) -> None:
-        """Remove an instance that was written but is not to be acknowledged; its absence is durable too."""
-        instance.path.unlink(missing_ok=True)
-        sync_folder(instance.path.parent)
+    def discard(self, instances: Iterable[SpooledInstance]) -> None:
+        """Remove what these receipts wrote and nobody acknowledges; its absence is durable too."""
+        folders = set()
+        for instance in instances:
+            if instance.newly_written:
+                instance.path.unlink(missing_ok=True)
+                folders.add(instance.path.parent)
+        for folder in folders:
+            sync_folder(folder)
 
     def sweep(self) -> int:
         """Remove what interrupted writers left in `incoming/`, and return how many; a living writer's file is locked and stays."""
@@ -193,6 +198,26 @@ class Spool:
 
     def _folder(self, finished: FinishedDraft) -> Path:
         return self._instances / finished.identity.study_instance_uid / finished.identity.series_instance_uid
+
+    def _named(self, finished: FinishedDraft) -> SpooledInstance | SpoolFull | OSError:
+        """Give a draft its name, which is not durable yet; or return what speaks against it."""
+        try:
+            with no_space_is_full(self._instances):
+                path, newly_written = self._name(finished)
+        except (SpoolFull, OSError) as error:
+            return error
+        return SpooledInstance(
+            path=path,
+            **vars(finished.identity),
+            transfer_syntax_uid=finished.command.transfer_syntax_uid,
+            sha256=finished.sha256,
+            bytes=finished.bytes,
+            calling_ae_title=finished.command.calling_ae_title,
+            called_ae_title=finished.command.called_ae_title,
+            peer_address=finished.command.peer_address,
+            received_at=self._clock(),
+            newly_written=newly_written,
+        )
 
     def _name(self, finished: FinishedDraft) -> tuple[Path, bool]:
         """Return the candidate that holds these bytes, and whether it got its name now."""
@@ -230,6 +255,16 @@ class Spool:
                     self._durable_folders[folder] = None
                     if len(self._durable_folders) > DURABLE_FOLDERS:
                         self._durable_folders.popitem(last=False)
+
+
+def _sync_fault(folder: Path) -> SpoolFull | OSError | None:
+    """Make the names in a folder durable, or return what speaks against it."""
+    try:
+        with no_space_is_full(folder):
+            sync_folder(folder)
+    except (SpoolFull, OSError) as error:
+        return error
+    return None
 
 
 def _holds(path: Path, digest: str) -> bool:

@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from daemon.datasets import Families, Reading, Window, find_families, read_families
+from daemon.datasets import Families, Reading, Window, evenly_chosen, find_families, read_families
 from daemon.errors import ConfigError
 from model.checkpoint import load_model, save_safetensors
 from model.config import MedSAM2Config
@@ -87,7 +86,7 @@ def validation_families(setup: TrainingSetup, most: int) -> Families:
         families = find_families(setup.validation, Reading(split="val", window=setup.window))
     elif setup.data is not None:  # without a mark, a case of this folder is trained on
         families = find_families(setup.data, Reading(split="val", window=setup.window, marked_only=True))
-    chosen = {name: _spread(volumes, most) for name, volumes in families.items()}
+    chosen = {name: evenly_chosen(volumes, most) for name, volumes in families.items()}
     if setup.phantoms:
         chosen[PHANTOMS] = [volume for seed in VALIDATION_SEEDS[:most] for volume in _phantom_volumes(seed)]
     return chosen
@@ -122,11 +121,6 @@ def _start(setup: TrainingSetup) -> MedSAM2:
 
 def _with_region(config: MedSAM2Config, setup: TrainingSetup) -> MedSAM2Config:
     return config if setup.region_scale is None else dataclasses.replace(config, region_scale=setup.region_scale)
-
-
-def _spread(volumes: list[LabelledVolume], most: int) -> list[LabelledVolume]:
-    """At most `most` of them, evenly over the list."""
-    return [volumes[index] for index in np.unique(np.linspace(0, len(volumes) - 1, most).astype(int))]
 
 
 def _phantom_volumes(seed: int) -> list[LabelledVolume]:

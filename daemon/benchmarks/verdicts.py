@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.datasets import Families
+from daemon.datasets import Families, evenly_chosen
 from daemon.evaluation import Protocol, simulated_prompt
 from model.options import PropagationOptions
 from model.prompt import BoxPrompt
@@ -65,7 +65,7 @@ def judge_cases(
     families: Families, segmenter: Segmenter, cases: int, *, second_look: bool, progress: Callable[[int, int], None]
 ) -> Iterator[Judged]:
     """Yield a result a structure, of at most `cases` cases each, and one of an empty place a case."""
-    chosen = [(family, volume) for family, volumes in families.items() for volume in _spread(volumes, cases)]
+    chosen = [(family, volume) for family, volumes in families.items() for volume in evenly_chosen(volumes, cases)]
     for number, (family, volume) in enumerate(chosen):
         place: BoxPrompt | None = None
         for structure in volume.structures:
@@ -122,12 +122,6 @@ def _scored(volume: LabelledVolume, box: BoxPrompt, segmenter: Segmenter, *, sec
         rows, columns = volume.frames.shape[1:3]
         again = agreement(result.mask, segmenter.segment(volume.frames, jittered([box], (rows, columns)), OPTIONS).objects[0].mask)
     return result, signs_of(result, [box], again).score
-
-
-def _spread(volumes: Sequence[LabelledVolume], cases: int) -> Sequence[LabelledVolume]:
-    """At most `cases` of them, evenly from first to last."""
-    chosen = np.unique(np.linspace(0, len(volumes) - 1, min(cases, len(volumes))).round().astype(int))
-    return [volumes[n] for n in chosen]
 
 
 def _empty_place(volume: LabelledVolume, box: BoxPrompt, key: str) -> BoxPrompt | None:

@@ -140,7 +140,7 @@ def _port(settings: Config) -> str:
 
 
 def _web(own: WebSettings) -> str:
-    from daemon.web.server import read_token  # the web framework loads only for what needs it
+    from daemon.web.token import read_token
 
     with socket.socket() as probe:
         busy = probe.connect_ex((own.host, own.port)) == 0

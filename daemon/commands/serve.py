@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from daemon.audit import open_audit
 from daemon.child import Life
 from daemon.clock import system_clock
 from daemon.commands.common import find_config, load_settings
+from daemon.config import Config
 from daemon.errors import ConfigError
 from daemon.logs import configure_logging
-from daemon.roles import ROLES, checked_rules, roles_of, store_settings
+from daemon.notifications.channels import channels_of
+from daemon.process_record import write_processes
+from daemon.roles import ROLES, SIDE_ROLES, checked_rules, roles_of, store_settings
 from daemon.store import open_store
 from daemon.supervisor import Supervisor
+from daemon.web.token import read_token
 from daemon.weights import book_of, verify
 
 
@@ -27,6 +32,7 @@ def run_service(config: Path | None) -> int:
     configure_logging(settings.logging.level, "serve")
     checked_rules(settings)
     verify(book_of(settings).find(settings.worker.default_weights))
+    _expect_side_roles(settings)
     _make_state(settings.folders.state)
     open_store(settings.store_url, system_clock, store_settings(settings)).close()
     audit = open_audit(settings.folders.audit)
@@ -42,6 +48,8 @@ def run_service(config: Path | None) -> int:
     supervisor = Supervisor(
         commands=commands,
         stop=life.stop,
+        side_roles=SIDE_ROLES,
+        record=partial(write_processes, settings.folders.state),
         on_ready=lambda: life.ready(f"on {settings.listener.host}:{settings.listener.port} as {titles}"),
     )
     signal.signal(signal.SIGHUP, lambda number, _: supervisor.hang_up(number))
@@ -61,6 +69,17 @@ def run_role(role: str, config: Path | None, *, supervised: bool) -> None:
         ROLES[role](settings, store, open_audit(settings.folders.audit), life)
     finally:
         store.close()
+
+
+def _expect_side_roles(settings: Config) -> None:
+    """Find what is wrong with the files of page and notifications while somebody looks. Raises ConfigError.
+
+    Later such a fault stops nothing: the role is tried again.
+    """
+    if settings.web is not None:
+        read_token(settings.web.token_file)
+    if settings.notifications is not None:
+        channels_of(settings.notifications)
 
 
 def _make_state(folder: Path) -> None:

@@ -6,8 +6,6 @@ loopback by rebinding its own name), and where a token is set, show it, as a bea
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +28,7 @@ from daemon.job_states import JobState
 from daemon.store import UnknownJob
 from daemon.version import version
 from daemon.web.pages import JobLine, JobPage, Overview
+from daemon.web.token import cookie_of, same
 
 HERE = Path(__file__).parent
 COOKIE = "medsam2d"
@@ -94,8 +93,8 @@ class _Door:
         if self._token is None or request.url.path.startswith(OPEN_PATHS):
             return True
         kind, _, shown = request.headers.get("authorization", "").partition(" ")
-        bears = kind.lower() == "bearer" and _same(shown.strip(), self._token)
-        return bears or _same(request.cookies.get(COOKIE, ""), cookie_of(self._token))
+        bears = kind.lower() == "bearer" and same(shown.strip(), self._token)
+        return bears or same(request.cookies.get(COOKIE, ""), cookie_of(self._token))
 
     def _turn_away(self, request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
@@ -135,7 +134,7 @@ class _Pages:
             return RedirectResponse("/", status_code=303)
         if request.method == "GET":
             return self._page("login.html", "Sign in", refused=False)
-        if not _same(await _typed_token(request), self._token):
+        if not same(await _typed_token(request), self._token):
             return self._page("login.html", "Sign in", status=403, refused=True)
         response = RedirectResponse("/", status_code=303)
         response.set_cookie(COOKIE, cookie_of(self._token), httponly=True, samesite="strict", secure=request.url.scheme == "https")
@@ -161,11 +160,6 @@ class _Pages:
         return HTMLResponse(text, status_code=status)
 
 
-def cookie_of(token: str) -> str:
-    """Return what the cookie holds: proof of the token, and not the token."""
-    return hashlib.sha256(f"medsam2d status page {token}".encode()).hexdigest()
-
-
 async def _typed_token(request: Request) -> str:
     """The field `token` of a small form; empty where the form is none, or large."""
     body = b""
@@ -179,7 +173,3 @@ async def _typed_token(request: Request) -> str:
 async def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call what reads the store in a thread, so that a slow look holds up no other request."""
     return await anyio.to_thread.run_sync(function, *arguments)
-
-
-def _same(shown: str, expected: str) -> bool:
-    return hmac.compare_digest(shown.encode(), expected.encode())

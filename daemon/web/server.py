@@ -6,7 +6,6 @@ import logging
 import socket
 import threading
 from functools import partial
-from pathlib import Path
 
 import uvicorn
 
@@ -14,12 +13,12 @@ from daemon.child import Life, repeat
 from daemon.clock import Clock, system_clock
 from daemon.config import Config, WebSettings
 from daemon.disk import Reserve
-from daemon.errors import ConfigError
 from daemon.health import Check, failing, port_is_open, reserve_is_kept, store_can_be_written
 from daemon.metrics import StoreMetrics, exposition
 from daemon.store import Store
 from daemon.web.app import Views, application
 from daemon.web.pages import LATEST_JOBS, job_page, latest_jobs, overview
+from daemon.web.token import read_token
 from dicom_io.errors import PortUnavailable
 
 LOG = logging.getLogger("medsam2d.web")
@@ -86,19 +85,6 @@ def checks_of(settings: Config, store: Store) -> dict[str, Check]:
         "store": store_can_be_written(write),
         "disk": reserve_is_kept(is_kept),
     }
-
-
-def read_token(file: Path | None) -> str | None:
-    """Return the token in a file; None without one. Raises ConfigError where it cannot be read or is too short to be one."""
-    if file is None:
-        return None
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"web.token_file: expected a readable file, got {error}; make one with: openssl rand -hex 32") from error
-    if len(token) < 16:
-        raise ConfigError(f"{file}: expected a token of at least 16 characters, got {len(token)}; make one with: openssl rand -hex 32")
-    return token
 
 
 def _listening(own: WebSettings) -> socket.socket:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from daemon import spool as spool_module
 from daemon.clock import system_clock
-from daemon.disk import sync_folder
+from daemon.disk import SpoolFull, sync_folder
 from daemon.draft import Draft, FinishedDraft
 from daemon.receiver import Receiver
 from daemon.spool import Recording, Spool, SpooledInstance
@@ -37,14 +37,15 @@ def is_mutated(uid: str, mutation: int) -> bool:
 class WrongSpool(Spool):
     """Syncs what it must not skip, or too late, for the mutated instances."""
 
-    def place(self, finished: FinishedDraft) -> SpooledInstance:
+    def place_all(self, drafts: Sequence[FinishedDraft]) -> tuple[SpooledInstance | SpoolFull | OSError, ...]:
+        (finished,) = drafts
         uid = finished.command.sop_instance_uid
         spool_module.sync_folder = _skip if is_mutated(uid, WITHOUT_FOLDER_SYNC) else sync_folder  # type: ignore[assignment]
-        instance = super().place(finished)
-        if is_mutated(uid, NAMED_BEFORE_FILE_SYNC):
+        (instance,) = super().place_all(drafts)
+        if is_mutated(uid, NAMED_BEFORE_FILE_SYNC) and isinstance(instance, SpooledInstance):
             with instance.path.open("rb") as stream:
                 os.fsync(stream.fileno())
-        return instance
+        return (instance,)
 
 
 def _skip(_folder: Path) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from daemon.group_commit import RecordAll
-from daemon.receiver import Receiver
+from daemon.receiver import Receiver, RecordAll
 from daemon.spool import Recording, Spool, SpooledInstance
 from daemon.study_limit import StudyLimit
 from dicom_io.errors import NotDicom

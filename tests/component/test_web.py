@@ -19,7 +19,8 @@ from daemon.errors import ConfigError
 from daemon.job_states import JobState
 from daemon.store import Priority
 from daemon.web.app import COOKIE, Views, application
-from daemon.web.server import read_token, views_of
+from daemon.web.server import views_of
+from daemon.web.token import read_token
 from rules.errors import ConfigFaults
 from tests.component.delivery_site import finished, item
 from tests.component.loopback import Sink, listening

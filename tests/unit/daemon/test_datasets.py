@@ -12,7 +12,8 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from daemon.arrays import RejectedArrays
-from daemon.datasets import Reading, pair_images, read_families
+from daemon.datasets import Reading, evenly_chosen, pair_images, read_families
+from model.training.volumes import LabelledVolume
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (4, 8, 9)).astype(np.uint8)
 LABELS = np.zeros((4, 8, 9), np.uint8)
@@ -52,6 +53,12 @@ def test_only_named_structures_of_an_npz_are_known_and_its_split_is_kept(tmp_pat
     assert [v.case for v in read_families(tmp_path, Reading(split="val", marked_only=True))["organs"]] == ["one"]
     assert validation[0].structures == {"liver": 1}
     assert validation[0].spacing_mm == (5.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(("held", "most", "chosen"), [(7, 3, [0, 3, 6]), (4, 3, [0, 2, 3]), (2, 5, [0, 1]), (5, 1, [0]), (0, 3, [])])
+def test_cases_are_chosen_evenly_from_first_to_last(held: int, most: int, chosen: list[int]) -> None:
+    volumes = [LabelledVolume(frames=FRAMES, labels=LABELS, structures={"1": 1}, spacing_mm=None, case=str(place)) for place in range(held)]
+    assert [volume.case for volume in evenly_chosen(volumes, most)] == [str(place) for place in chosen]
 
 
 def test_pairs_of_images_are_found_by_name_or_folder_and_windowed(tmp_path: Path) -> None:

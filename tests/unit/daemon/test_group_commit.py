@@ -25,11 +25,12 @@ class Book:
 
     def __init__(self, waiting: Callable[[], int], others: int, error: Exception | None = None) -> None:
         self.groups: list[list[str]] = []
+        self.alone: dict[str, Exception] = {}
         self._waiting = waiting
         self._others = others
         self._error = error
 
-    def record_all(self, instances: Sequence[SpooledInstance]) -> Sequence[Recording]:
+    def settle(self, instances: Sequence[SpooledInstance]) -> Sequence[Recording | Exception]:
         self.groups.append([found.sop_instance_uid for found in instances])
         if len(self.groups) == 1:
             pause = threading.Event()
@@ -39,18 +40,18 @@ class Book:
                 pause.wait(0.01)
         elif self._error:
             raise self._error
-        return [Recording.NEW] * len(instances)
+        return [self.alone.get(found.sop_instance_uid, Recording.NEW) for found in instances]
 
 
 def commit_at_once(count: int, error: Exception | None = None) -> tuple[Book, list[object]]:
     """Let one thread lead alone and `count` - 1 others queue behind it; return what each got."""
     book = Book(lambda: len(group._waiting), count - 1, error)
-    group = GroupCommit(book.record_all)
+    group = GroupCommit[SpooledInstance, Recording](book.settle)
     results: list[object] = []
 
     def record(number: int) -> None:
         try:
-            results.append(group.record(instance(number)))
+            results.append(group.settle(instance(number)))
         except (OSError, GroupFailed, KeyError) as failure:
             results.append(failure)
 
@@ -72,6 +73,16 @@ def test_those_who_come_while_a_group_is_committed_are_the_next_group() -> None:
 def test_a_disk_that_fails_is_told_to_the_whole_group() -> None:
     _book, results = commit_at_once(4, OSError(5, "I/O error"))
     assert sorted(type(result).__name__ for result in results) == ["OSError", "OSError", "OSError", "Recording"]
+
+
+def test_an_item_that_fails_alone_fails_alone() -> None:
+    book = Book(lambda: 0, 0)
+    book.alone[instance(2).sop_instance_uid] = OSError(5, "I/O error")
+    group = GroupCommit[SpooledInstance, Recording](book.settle)
+    assert group.settle(instance(1)) is Recording.NEW
+    with pytest.raises(OSError, match="I/O error"):
+        group.settle(instance(2))
+    assert group.settle(instance(3)) is Recording.NEW
 
 
 def test_a_fault_of_ours_is_told_to_the_leader_and_the_others_may_send_again() -> None:

@@ -215,7 +215,7 @@ def test_file_and_folders_are_synced_before_an_instance_counts_as_kept(
 
 
 def test_a_discarded_instance_is_gone(spool: Spool, tmp_path: Path) -> None:
-    spool.discard(spool.write(received()))
+    spool.discard([spool.write(received())])
     assert files_below(tmp_path) == []
 
 
