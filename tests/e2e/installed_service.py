@@ -2,8 +2,8 @@
 
 Run by `tests.e2e.namespaces.in_a_clean_root`: `python -m tests.e2e.installed_service FOLDER WHEELHOUSE [PREVIOUS]`. Prints what was seen.
 Without PREVIOUS the README's commands are carried out on a machine that has nothing; with it (a source folder of the previous commit) that
-one is installed first, a study is queued there, and the upgrade must deliver it. systemd itself does not run here: what it does with a unit is
-done by `unit_running`; there is one user, and no GPU.
+one is installed first, a study is queued there, and the upgrade must deliver it. systemd itself does not run here: what it does with a
+unit is done by `unit_running`; there is one user, and no GPU.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.e2e.harness import run, wait_until
+from tests.e2e.harness import wait_until
 from tests.e2e.orthanc import ask, held_modalities, modality, orthanc
 from tests.e2e.studies import CT_BOX, phantom_study
 
@@ -103,7 +102,7 @@ def readme_commands(heading: str) -> list[str]:
 def make_install(source: Path, wheelhouse: Path) -> subprocess.CompletedProcess[str]:
     """`make install` of a source folder, without a network, with systemd and users left alone (DESTDIR=/)."""
     python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    command = ["make", "-C", str(source), "install", "DESTDIR=/", f"WHEELHOUSE={wheelhouse}", f"PYTHON={python}"]
+    command = ["make", "-s", "-C", str(source), "install", "DESTDIR=/", f"WHEELHOUSE={wheelhouse}", f"PYTHON={python}"]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=200, check=False)
     sys.stderr.write(done.stdout + done.stderr)
     return done
@@ -113,7 +112,8 @@ def edit(config: Path) -> int:
     """What a site writes into the first configuration: its own rule, and a shorter wait; peers and archive are those that stand there."""
     (config.parent / "rules" / "site.yaml").write_text(CT_BOX.replace("[archive]", "[pacs]"))
     text = config.read_text()
-    for was, becomes in (("paths: [/etc/medsam2d/rules]", "paths: [/etc/medsam2d/rules/site.yaml]"), ("\n  quiet_seconds: 30", "\n  quiet_seconds: 1")):
+    edits = {"paths: [/etc/medsam2d/rules]": "paths: [/etc/medsam2d/rules/site.yaml]", "\n  quiet_seconds: 30": "\n  quiet_seconds: 1"}
+    for was, becomes in edits.items():
         assert text.count(was) == 1, was
         text = text.replace(was, becomes)
     config.write_text(text)
