@@ -17,11 +17,11 @@ from tests.e2e.harness import wait_until
 @contextmanager
 def orthanc(folder: Path, http: int, settings: Mapping[str, Any]) -> Iterator[None]:
     """Orthanc with `settings`, keeping its files in `folder`, answering REST on `http`."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     own = {"StorageDirectory": str(folder / "storage"), "IndexDirectory": str(folder / "storage"), "HttpPort": http}
     private = {"RemoteAccessAllowed": False, "AuthenticationEnabled": False}
     (folder / "orthanc.json").write_text(json.dumps({"Name": "Archive", **own, **private, **settings}))
-    with (folder / "orthanc.log").open("w") as log:
+    with (folder / "orthanc.log").open("a") as log:
         process = subprocess.Popen(["Orthanc", str(folder / "orthanc.json")], stdout=log, stderr=log)
         try:
             wait_until(lambda: ask(http, "/system") is not None, "Orthanc to answer", 60)
