@@ -43,7 +43,7 @@ def found_environment(lock: Lock) -> Bom:
 def licence(name: str) -> str:
     said = metadata(name)
     classified = [line for line in said.get_all("Classifier") or () if line.startswith("License ::")]
-    return str(said.get("License-Expression") or said.get("License") or classified[0])
+    return str((said.get_all("License-Expression") or said.get_all("License") or classified)[0])
 
 
 def test_every_pin_is_of_a_package_that_we_need_and_every_package_that_we_need_is_pinned(lock: Lock) -> None:
