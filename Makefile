@@ -26,7 +26,7 @@ help:
 	@echo "make sbom       sbom.json (CycloneDX): what the service runs, with versions, licences and the shipped weights"
 	@echo "make audit      are vulnerabilities known of the pinned versions? SERVICE=pypi or osv; needs a network, and fails where it has none"
 	@echo "sudo make install    as a systemd service, or an upgrade of it; make uninstall keeps configuration and data"
-	@echo "make wheelhouse      every package into wheelhouse/, for: sudo make install WHEELHOUSE=wheelhouse (no network)"
+	@echo "make wheelhouse      every package into WHEELHOUSE=FOLDER, for: sudo make install WHEELHOUSE=FOLDER (no network)"
 
 demo: $(INSTALLED)
 	$(BIN)/medsam2d demo
@@ -85,9 +85,12 @@ install:
 uninstall:
 	systemd/install.sh uninstall
 
+# Into wheelhouse/, or into WHEELHOUSE=FOLDER; the CPU build of torch has an index of its own.
 wheelhouse: $(INSTALLED)
-	$(BIN)/python -m pip --disable-pip-version-check download --quiet --dest wheelhouse -c constraints.txt \
-		"torch==$$($(BIN)/python -c 'import torch; print(torch.__version__)')" "setuptools>=77" wheel .
+	@download="$(BIN)/python -m pip --disable-pip-version-check download --quiet --dest $(or $(WHEELHOUSE),wheelhouse) -c constraints.txt"; \
+	torch="torch==$$($(BIN)/python -c 'import torch; print(torch.__version__)')"; set -x; \
+	$$download "$$torch" "setuptools>=77" wheel . 2>/dev/null || \
+	$$download "$$torch" "setuptools>=77" wheel . --extra-index-url $(TORCH_CPU_INDEX)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "medsam2d needs Python 3.11 or newer: apt-get install python3 python3-venv" >&2; exit 1; }

@@ -49,7 +49,8 @@ def main(folder: Path) -> None:
         run(["storescu", "-aet", "CT1", "-aec", settings["DicomAet"], "+sd", "127.0.0.1", str(ARCHIVE), str(folder / "study")])
         wait_until(lambda: site.status()["jobs"] == {"DELIVERED": 1}, "Orthanc to have routed the study, and to keep its results", 90)
         series = ask(http, "/series?expand")
-        trail = list(records(load_config(site.config).folders.audit))
+        trail = records(load_config(site.config).folders.audit)
+        promised = [one.details["committed"] for one in trail if one.event == "commitment-reported"]
         sys.stdout.write(
             json.dumps(
                 {
@@ -57,7 +58,7 @@ def main(folder: Path) -> None:
                     "jobs": site.status()["jobs"],
                     "modalities": sorted(one["MainDicomTags"]["Modality"] for one in series),
                     "studies": len({one["ParentStudy"] for one in series}),
-                    "committed": [len(one.details["committed"]) for one in trail if one.event == "commitment-reported"],
+                    "committed": [len(uids) for uids in promised if isinstance(uids, list)],
                 }
             )
             + "\n"
