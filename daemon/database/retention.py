@@ -14,6 +14,7 @@ from daemon.database.outbox_rows import SETTLED_STATES
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, OUTBOX, SERIES
 from daemon.job_states import JobState
 from daemon.series_states import OPEN_SERIES
+from daemon.spool import SpooledInstance
 
 UNSETTLED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING, JobState.QUARANTINED})
 """A job in one of these may still need its instances."""
@@ -64,10 +65,11 @@ class RetentionBook(Book):
         return frozenset(path for path in paths if str(path) in waiting or str(path) not in {row.path for row in rows})
 
 
-def seen_again(connection: Connection, sop_instance_uid: str, sha256: str) -> None:
-    """An instance whose file was removed came again, and lies in the spool again: retention is to look after it anew."""
-    again = (INSTANCE.c.sop_instance_uid == sop_instance_uid) & (INSTANCE.c.sha256 == sha256) & INSTANCE.c.removed_at.is_not(None)
-    connection.execute(update(INSTANCE).where(again).values(removed_at=None))
+def seen_again(connection: Connection, instance: SpooledInstance) -> None:
+    """A known instance came again. Where its file had been removed or damaged, the spool holds it anew: that one is its file now."""
+    same = (INSTANCE.c.sop_instance_uid == instance.sop_instance_uid) & (INSTANCE.c.sha256 == instance.sha256)
+    changed = INSTANCE.c.removed_at.is_not(None) | (INSTANCE.c.path != str(instance.path))
+    connection.execute(update(INSTANCE).where(same, changed).values(removed_at=None, path=str(instance.path)))
 
 
 def _open_series_of_instance() -> ColumnElement[bool]:
