@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo test lint types check bench bench-receiver fuzz install uninstall wheelhouse clean help
+.PHONY: demo test lint types check bench bench-receiver fuzz sbom audit install uninstall wheelhouse clean help
 
 help:
 	@echo "make demo   send a phantom study through the daemon, print Dice and the overlay's place"
@@ -23,8 +23,10 @@ help:
 	@echo "make lint   ruff; make types: mypy --strict; make check: all three gates"
 	@echo "make bench      how fast rules, reading, writing and the model are here; make bench-receiver: beside DCMTK, Orthanc, pynetdicom"
 	@echo "make fuzz       hostile bytes at the receiver's protocol code: SEED=0 COUNT=900000"
+	@echo "make sbom       sbom.json (CycloneDX): what the service runs, with versions, licences and the shipped weights"
+	@echo "make audit      are vulnerabilities known of the pinned versions? SERVICE=pypi or osv; needs a network, and fails where it has none"
 	@echo "sudo make install    as a systemd service, or an upgrade of it; make uninstall keeps configuration and data"
-	@echo "make wheelhouse      every package into wheelhouse/, for: sudo make install WHEELHOUSE=wheelhouse (no network)"
+	@echo "make wheelhouse      every package into WHEELHOUSE=FOLDER, for: sudo make install WHEELHOUSE=FOLDER (no network)"
 
 demo: $(INSTALLED)
 	$(BIN)/medsam2d demo
@@ -55,6 +57,27 @@ COUNT ?= 900000
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.association --seed $(SEED) --count $(COUNT) --record fuzz.json
 
+# The tools that look at our dependencies have dependencies of their own: they live apart, so that ours do not grow by them.
+SUPPLY_CHAIN := .supply-chain
+SERVICE ?= pypi
+SBOM_OF ?= $(BIN)/python
+sbom: $(INSTALLED) $(SUPPLY_CHAIN)/.installed
+	$(SUPPLY_CHAIN)/bin/cyclonedx-py environment --no-validate --pyproject pyproject.toml --spec-version 1.6 \
+		--output-file $(SUPPLY_CHAIN)/found.json $(SBOM_OF)
+	$(BIN)/python -m tests.supply_chain.bill_of_materials $(SUPPLY_CHAIN)/found.json sbom.json
+	@$(SUPPLY_CHAIN)/bin/python -c 'import sys; from cyclonedx.schema import SchemaVersion; \
+		from cyclonedx.validation.json import JsonStrictValidator; \
+		fault = JsonStrictValidator(SchemaVersion.V1_6).validate_str(open("sbom.json").read()); \
+		sys.exit(f"sbom.json is no CycloneDX 1.6: {fault}" if fault else 0)'
+
+audit: $(INSTALLED) $(SUPPLY_CHAIN)/.installed
+	$(BIN)/python -m tests.supply_chain.dependency_audit $(SUPPLY_CHAIN)/bin/pip-audit --service $(SERVICE)
+
+$(SUPPLY_CHAIN)/.installed: tests/supply_chain/requirements.txt
+	$(PYTHON) -m venv --clear $(SUPPLY_CHAIN)
+	$(SUPPLY_CHAIN)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
+
 # The program into /opt/medsam2d, the configuration into /etc/medsam2d, the data into /var/lib/medsam2d; DESTDIR=FOLDER for another root.
 install:
 	systemd/install.sh install $(if $(WHEELHOUSE),--wheelhouse "$(WHEELHOUSE)")
@@ -62,9 +85,12 @@ install:
 uninstall:
 	systemd/install.sh uninstall
 
+# Into wheelhouse/, or into WHEELHOUSE=FOLDER; the CPU build of torch has an index of its own.
 wheelhouse: $(INSTALLED)
-	$(BIN)/python -m pip --disable-pip-version-check download --quiet --dest wheelhouse -c constraints.txt \
-		"torch==$$($(BIN)/python -c 'import torch; print(torch.__version__)')" "setuptools>=77" wheel .
+	@download="$(BIN)/python -m pip --disable-pip-version-check download --quiet --dest $(or $(WHEELHOUSE),wheelhouse) -c constraints.txt"; \
+	torch="torch==$$($(BIN)/python -c 'import torch; print(torch.__version__)')"; set -x; \
+	$$download "$$torch" "setuptools>=77" wheel . 2>/dev/null || \
+	$$download "$$torch" "setuptools>=77" wheel . --extra-index-url $(TORCH_CPU_INDEX)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "medsam2d needs Python 3.11 or newer: apt-get install python3 python3-venv" >&2; exit 1; }
@@ -86,4 +112,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) wheelhouse build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo-output
+	rm -rf $(VENV) $(SUPPLY_CHAIN) sbom.json wheelhouse build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo-output

@@ -128,12 +128,15 @@ class Source(Section):
     """Where a sender's series can be counted (C-FIND, Study Root)."""
 
     host: Host
+    """Of the system that answers: the sender itself, or its archive."""
     port: Annotated[Port, Field(ge=1)]
+    """Its DICOM port."""
     ae_title: AeTitle
     """The AE title that answers the query."""
     calling_ae_title: AeTitle | None = None
     """What we call ourselves there; absent: `ae_title` of this configuration."""
     timeout_seconds: Seconds = 10.0
+    """How long it may take to answer."""
 
 
 class ArrivalSettings(Section):
@@ -159,6 +162,7 @@ class RetentionSettings(Section):
     free_mib: Annotated[Integer, Field(ge=0)] = 4096
     """Below so much free space delivered instances go before their time, the oldest first."""
     check_seconds: Seconds = 300.0
+    """How often it is looked for what may go."""
 
 
 class RulesSettings(Section):
@@ -172,12 +176,15 @@ class WeightsSetting(Section):
     """One weights file under a name that rules can use."""
 
     file: FilePath
+    """A MedSAM2 checkpoint (.pt), or .safetensors."""
     sha256: Sha256 | None = None
-    """Expected hash of the file: 64 hexadecimal digits."""
+    """Expected hash of the file, as `sha256sum FILE` prints it; absent: `trust` must be true."""
     trust: Flag = False
     """true: use the file without a known hash (recorded in the audit trail)."""
     licence: Text = "not stated"
+    """For people: `medsam2d weights list` shows it."""
     intended_use: Text = "not stated"
+    """The same."""
 
     @model_validator(mode="after")
     def _vouched_for(self) -> WeightsSetting:
@@ -190,7 +197,7 @@ class WeightsSetting(Section):
 class WorkerSettings(Section):
     """The process that segments."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]+)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]+)$", json_schema_extra={"format": "device"})] = "auto"
     """auto (a GPU if there is one), cpu, or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on a CPU, bfloat16 on a GPU that has it, else float16. Prompted slices are always computed in float32."""
@@ -222,7 +229,9 @@ class DeliverySettings(Section):
     """How often an unreachable destination is tried again; it is tried for ever."""
 
     retry_minimum_seconds: Seconds = 5.0
+    """After the first failure; each further one doubles it. Each wait is shortened by up to half, so that retries spread."""
     retry_maximum_seconds: Seconds = 300.0
+    """It grows no longer than this."""
 
     @model_validator(mode="after")
     def _ordered(self) -> DeliverySettings:
@@ -240,12 +249,15 @@ class ResultSettings(Section):
     uid_root: UidRoot = "2.25"
     """Root of the UIDs of results; 2.25 needs no registration (PS3.5 annex B.2)."""
     series_number: Annotated[Integer, Field(ge=0, le=2**31 - 1)] = 9000
+    """Series Number (0020,0011)."""
     series_description: Annotated[str, Field(min_length=1, max_length=64)] = "AI result, not for diagnosis"
     """The rule's name follows it."""
     manufacturer: Annotated[str, Field(min_length=1, max_length=64)] = "medsam2d"
+    """Manufacturer (0008,0070) of the equipment that made the result."""
     content_creator_name: Annotated[str, Field(min_length=1, max_length=64)] = "medsam2d^automatic"
     """A DICOM person name: family^given."""
     device_serial_number: Annotated[str, Field(min_length=1, max_length=64)] = "1"
+    """Device Serial Number (0018,1000): tells installations of a site apart."""
     maximum_frames: Annotated[Integer, Field(ge=1)] = 2000
     """A viewer's budget: targets are spread over several segmentation objects rather than exceed it."""
     maximum_mib: Annotated[Integer, Field(ge=1, le=2000)] = 100
@@ -256,7 +268,9 @@ class SyslogSettings(Section):
     """An audit record repository that takes syslog over TLS (RFC 5425)."""
 
     host: Host
+    """Its name must stand in its certificate."""
     port: Annotated[Port, Field(ge=1)] = 6514
+    """6514 is the port of syslog over TLS."""
     tls: DestinationTls = DestinationTls()
     """Who may vouch for it, and our own certificate."""
 
@@ -295,6 +309,7 @@ class LoggingSettings(Section):
     """What goes to the journal."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is less grave than this is left out."""
 
 
 class Config(Section):

@@ -45,7 +45,9 @@ class DicomDestination(_Receiver):
     kind: Literal["dicom"] = "dicom"
     """dicom: C-STORE (the default); stow: DICOMweb; folder: files."""
     host: Host
+    """Where it listens."""
     port: Annotated[Port, Field(ge=1)]
+    """Its DICOM port."""
     ae_title: AeTitle
     """Its AE title."""
     calling_ae_title: AeTitle | None = None
@@ -68,11 +70,13 @@ class StowDestination(_Receiver):
     """A DICOMweb server that takes STOW-RS (PS3.18 section 10.5)."""
 
     kind: Literal["stow"]
+    """Tells it from the other forms of a destination."""
     url: HttpUrl
     """Its DICOMweb root, such as https://pacs.example/dicom-web; objects are posted to URL/studies."""
     credentials_file: FilePath | None = None
     """A file with one line, readable for the service's user alone: `bearer TOKEN`, or `basic USER:PASSWORD`."""
     timeout_seconds: Seconds = 30.0
+    """How long each step (connecting, sending, the answer) may take."""
     tls: DestinationTls | None = None
     """Absent: https trusts the authorities of the operating system."""
 
@@ -88,6 +92,7 @@ class FolderDestination(_Receiver):
     """A folder that another program watches."""
 
     kind: Literal["folder"]
+    """Tells it from the other forms of a destination."""
     path: FilePath
     """It must exist: a share that is not mounted is waited for."""
 

@@ -24,7 +24,7 @@ def _mailbox(text: str) -> str:
     return text
 
 
-Mailbox: TypeAlias = Annotated[str, AfterValidator(_mailbox)]
+Mailbox: TypeAlias = Annotated[str, AfterValidator(_mailbox), Field(json_schema_extra={"format": "mailbox"})]
 
 
 class WebhookChannel(Section):
@@ -52,8 +52,11 @@ class EmailChannel(Section):
     """A mail server (SMTP) that takes notices for some recipients."""
 
     kind: Literal["email"]
+    """webhook: HTTP POST; email: SMTP."""
     host: Host
+    """The mail server."""
     port: Annotated[Port, Field(ge=1)] = 587
+    """587 for starttls, 465 for tls, 25 for plain."""
     security: Literal["starttls", "tls", "plain"] = "starttls"
     """starttls: plain text is turned into TLS before anything is said (port 587); tls: from the start (port 465); plain: never."""
     credentials_file: FilePath | None = None
@@ -61,6 +64,7 @@ class EmailChannel(Section):
     sender: Mailbox
     """The address in From."""
     recipients: Annotated[tuple[Mailbox, ...], Field(min_length=1)]
+    """Who gets every message."""
     timeout_seconds: Seconds = 10.0
     """How long each step may take."""
     tls: DestinationTls | None = None

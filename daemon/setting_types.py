@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo
@@ -62,13 +62,18 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
     return Path(folder, path)
 
 
-AeTitle: TypeAlias = Annotated[str, AfterValidator(_ae_title)]
-Networks: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_networks)]
-Host: TypeAlias = Annotated[str, AfterValidator(_host)]
-HttpUrl: TypeAlias = Annotated[str, AfterValidator(_http_url)]
+def _format(name: str) -> Any:
+    """A `format` in the JSON Schema: the reference of the configuration calls the type by it."""
+    return Field(json_schema_extra={"format": name})
+
+
+AeTitle: TypeAlias = Annotated[str, AfterValidator(_ae_title), _format("ae-title")]
+Networks: TypeAlias = Annotated[tuple[Annotated[str, _format("network")], ...], Field(min_length=1), AfterValidator(_networks)]
+Host: TypeAlias = Annotated[str, AfterValidator(_host), _format("host")]
+HttpUrl: TypeAlias = Annotated[str, AfterValidator(_http_url), _format("http-url")]
 Port: TypeAlias = Annotated[Integer, Field(ge=0, le=65535)]
-UidRoot: TypeAlias = Annotated[str, AfterValidator(_uid_root)]
-Sha256: TypeAlias = Annotated[str, AfterValidator(_sha256)]
+UidRoot: TypeAlias = Annotated[str, AfterValidator(_uid_root), _format("uid-root")]
+Sha256: TypeAlias = Annotated[str, AfterValidator(_sha256), _format("sha-256")]
 FilePath: TypeAlias = Annotated[Path, AfterValidator(_absolute)]
 """Relative paths count from the folder of the configuration file (without a file: from the current folder)."""
-Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=40)]
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=40), _format("name")]

@@ -8,11 +8,13 @@ from pathlib import Path
 from daemon.config import ListenerSettings
 from dicom_io.admission import Rejection
 from dicom_io.codecs import CODECS
+from dicom_io.command_set import CommandStatus
 from dicom_io.negotiation import WITHOUT_PIXELS
 from dicom_io.received import StoreOutcome
 from dicom_io.segmentation_types import SegmentationForm
 
-TEXT = (Path(__file__).resolve().parents[2] / "docs" / "conformance_statement.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TEXT = (DOCS / "conformance_statement.md").read_text(encoding="utf-8")
 
 
 def section(title: str) -> str:
@@ -44,3 +46,13 @@ def test_the_defaults_of_the_association_policy_are_the_settings_own() -> None:
 
 def test_the_sop_classes_that_are_sent_are_named() -> None:
     assert {form.sop_class_uid for form in SegmentationForm} <= set(re.findall(r"1\.2\.840\.10008\.5[0-9.]*\d", section("### 2.4")))
+
+
+def test_the_node_sheet_says_what_the_statement_says() -> None:
+    sheet = (DOCS / "dicom_node.md").read_text(encoding="utf-8")
+    sent = re.findall(r"1\.2\.840\.10008\.5[0-9.]*\d", section("### 2.4"))
+    assert set(re.findall(r"1\.2\.840\.10008\.5[0-9.]*\d", sheet)) == set(sent)
+    settings = ListenerSettings()
+    assert f"at most {settings.maximum_pdu_bytes:,} bytes" in sheet
+    assert f"{settings.maximum_associations_per_peer} of one AE title, {settings.maximum_associations} in all" in sheet
+    assert f"(N-ACTION status 0x{CommandStatus.UNRECOGNIZED_OPERATION:04X})" in sheet

@@ -45,15 +45,15 @@ def faults_of(path: Path, text: str) -> list[str]:
 
 def settings(schema: dict[str, Any], part: dict[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Every path of setting names in the schema; names that the user gives (weights, destinations) are left out of it."""
-    for form in (part, *part.get("anyOf", ())):
+    for form in (part, *part.get("anyOf", ()), *part.get("oneOf", ())):
         if "$ref" in form:
             yield from settings(schema, schema["$defs"][form["$ref"].rsplit("/", 1)[1]], at)
         for name, inner in form.get("properties", {}).items():
             yield (*at, name)
             yield from settings(schema, inner, (*at, name))
-        for key in ("items", "additionalProperties"):
-            if isinstance(form.get(key), dict):
-                yield from settings(schema, form[key], at)
+        for inner in (form.get("items"), form.get("additionalProperties"), *form.get("patternProperties", {}).values()):
+            if isinstance(inner, dict):
+                yield from settings(schema, inner, at)
 
 
 def shown(tree: object, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -70,13 +70,22 @@ def shown(tree: object, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 def uncommented(text: str) -> str:
     """The file with its commented settings switched on; prose stays a comment."""
-    return re.sub(r"^(\s*)# ?(\s*)(?=[a-z0-9_]+:( |$))", r"\1\2", text, flags=re.MULTILINE)
+    return re.sub(r"^(\s*)# ?(\s*)(?=[A-Za-z0-9_]+:( |$))", r"\1\2", text, flags=re.MULTILINE)
 
 
 def test_every_setting_of_the_schema_appears_in_the_shipped_file() -> None:
     schema = json_schema()
     document = set(shown(yaml.safe_load(uncommented(SHIPPED.read_text()))))
     assert [".".join(path) for path in settings(schema, schema) if path not in document] == []
+
+
+def test_every_key_of_the_shipped_file_exists_also_those_behind_a_comment_sign(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(uncommented(SHIPPED.read_text()))
+    config = load_config(path)
+    assert set(config.destinations) == {"pacs", "web", "research"}
+    assert config.audit.syslog is not None
+    assert config.notifications is not None
 
 
 def test_the_shipped_file_loads_with_its_rules_and_every_name_in_them_is_known() -> None:
