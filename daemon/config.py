@@ -283,6 +283,8 @@ class WebSettings(Section):
     """A file with the token that page and metrics ask for; absent: whoever reaches the port sees them."""
     hosts: tuple[Host, ...] = ()
     """Names under which the page may be asked for, besides localhost and `host`: that of a reverse proxy, for example."""
+    actions: bool = True
+    """Whether the page has buttons: probe a destination, release what is quarantined. False: it only shows."""
 
     @model_validator(mode="after")
     def _open_to_few(self) -> WebSettings:

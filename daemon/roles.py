@@ -261,7 +261,7 @@ def show(settings: Config, book: Store, audit: Audit, life: Life) -> None:
 
     if settings.web is None:
         raise ConfigError("web: expected settings for the status page, got none; add `web: {port: 8119}` to the configuration")
-    serve_pages(settings, settings.web, book, life)
+    serve_pages(settings, settings.web, book, audit, life)
 
 
 def notify_people(settings: Config, book: Store, audit: Audit, life: Life) -> None:

@@ -134,12 +134,12 @@ def job_page(store: Store, job_id: int, now: datetime) -> JobPage:
 
 def _events(job: Job) -> list[tuple[str, str]]:
     standing = standing_of(job)
-    events = [(_moment(job.created_at), "its series was complete" + (f", but {job.partial_reason}" if job.partial_reason else ""))]
+    events = [(moment_text(job.created_at), "its series was complete" + (f", but {job.partial_reason}" if job.partial_reason else ""))]
     if standing is not None:
-        events.append((_moment(job.created_at), f"rule {standing.rule}: {standing.words}"))
+        events.append((moment_text(job.created_at), f"rule {standing.rule}: {standing.words}"))
     if job.attempt:
         events.append(("", f"claimed by a worker {job.attempt} time(s), {job.failures} failure(s)"))
-    events.append((_moment(job.updated_at), f"{job.state.value.lower()}{': ' if _reason(job) else ''}{_reason(job)}"))
+    events.append((moment_text(job.updated_at), f"{job.state.value.lower()}{': ' if reason_text(job) else ''}{reason_text(job)}"))
     if job.superseded_by is not None:
         events.append(("", f"superseded by job {job.superseded_by}"))
     return events
@@ -153,13 +153,14 @@ def _line(job: Job, now: datetime) -> JobLine:
         tone=TONES[job.state],
         series=job.series_instance_uid,
         source=job.calling_ae_title,
-        queued=_moment(job.created_at),
+        queued=moment_text(job.created_at),
         took=_span(end - job.created_at),
-        reason=_reason(job),
+        reason=reason_text(job),
     )
 
 
-def _reason(job: Job) -> str:
+def reason_text(job: Job) -> str:
+    """Return why a job did not go on, without a traceback's words; empty for one that did."""
     if not job.error_code:
         return ""
     if job.error_code.startswith(TRACEBACK):
@@ -177,12 +178,12 @@ def _alarms(
     if quarantined:
         found.append(Alarm(tone="bad", text=f"{quarantined} job(s) are put aside and wait for a person."))
     found += [
-        Alarm(tone="bad", text=f"{refused} result(s) are refused by {name}: `medsam2d deliveries list` says why.")
+        Alarm(tone="bad", text=f"{refused} result(s) are refused by {name}: the quarantine says why.")
         for name, _, refused in outbox
         if refused
     ]
     if drained is not None:
-        found.append(Alarm(tone="warning", text=f"Drained since {_moment(drained)}: no job begins until `medsam2d drain --off`."))
+        found.append(Alarm(tone="warning", text=f"Drained since {moment_text(drained)}: no job begins until `medsam2d drain --off`."))
     return found
 
 
@@ -191,7 +192,8 @@ def _disk(name: str, folder: Path) -> tuple[str, int, str]:
     return name, round(100 * (usage.total - usage.free) / usage.total), f"{usage.free / 2**30:.1f} GiB free"
 
 
-def _moment(moment: datetime) -> str:
+def moment_text(moment: datetime) -> str:
+    """Return a moment as every page writes it."""
     return f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 

@@ -100,7 +100,7 @@ def pages(site: Site, folder: Path) -> dict[str, str]:
     """Every page, and the metrics."""
     settings = Config(folders=FolderSettings(state=folder), listener=ListenerSettings(port=1))
     browser = TestClient(application(views_of(settings, site.store, site.clock), ("testserver",), None))
-    return {path: browser.get(path).text for path in ("/", "/jobs", "/jobs/1", "/metrics", "/readyz")}
+    return {path: browser.get(path).text for path in ("/", "/jobs", "/jobs/1", "/quarantine", "/destinations", "/metrics", "/readyz")}
 
 
 def expect_inside(folder: Path) -> None:

@@ -6,23 +6,19 @@ import itertools
 import re
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import uvicorn
 from PIL import Image
 
 from daemon.config import Config
-from daemon.web.app import Views, application
 from daemon.web.pages import Alarm
 from daemon.web.server import views_of
 from tests.component.delivery_site import finished, item
 from tests.component.store_site import Site, claimed, new_site, queued
 from tests.component.test_web import settings
+from tests.component.web_site import served
 
 __all__ = ["settings"]
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -33,23 +29,6 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="not installed: chromium
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return new_site(tmp_path)
-
-
-@contextmanager
-def served(views: Views) -> Iterator[str]:
-    """The application on a port of loopback."""
-    app = application(views, ("127.0.0.1",), None)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        thread.join(0.01)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 def browse(url: str, *arguments: str, profile: Path) -> str:

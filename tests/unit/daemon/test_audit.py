@@ -100,7 +100,11 @@ def test_each_end_of_a_job_has_its_event_with_the_reason(audit: Audit, tmp_path:
     assert [record.event for record in found] == ["job-skipped", "job-refused", "job-quarantined", "job-released", "job-cancelled"]
     assert found[0].details["reasons"] == ["rule ct: expected Modality CT, got MR"]
     assert found[1].details["code"] == "gantry-tilt"
-    assert {name: found[3].details[name] for name in ("by", "address", "proof")} == {"by": "status page", "address": "192.0.2.7", "proof": "token"}
+    assert {name: found[3].details[name] for name in ("by", "address", "proof")} == {
+        "by": "status page",
+        "address": "192.0.2.7",
+        "proof": "token",
+    }
     assert "user" not in found[3].details, "the page knows no users"
 
 
