@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from daemon.audit import open_audit
+from daemon.audit_chain import records
 from daemon.config import Config
+from daemon.job_states import JobState
+from daemon.web.actions import actions_of
 from daemon.web.pages import Alarm
 from daemon.web.server import views_of
 from tests.component.delivery_site import finished, item
@@ -46,6 +50,8 @@ def busy(site: Site) -> Site:
     queued(site, series="2.25.18")
     site.store.refuse(claimed(site), "uneven-spacing", "the slices are unevenly spaced: usually 2.500 mm apart, but 5.000 mm in one place")
     queued(site, series="2.25.19")
+    site.store.fail(claimed(site), "worker-died", "the worker's process ended without a word, 3 times", 1)
+    queued(site, series="2.25.20")
     return site
 
 
@@ -67,12 +73,25 @@ def test_the_overview_is_drawn_in_the_colours_that_the_person_prefers(
         assert len(colours) > 50, "text and cards are drawn"
 
 
-def test_the_page_shows_what_the_store_knows_and_keeps_itself_fresh(site: Site, settings: Config, tmp_path: Path) -> None:
-    views = views_of(settings, busy(site).store, site.clock)
+HAND = """
+const look = setInterval(() => {
+  const alarms = document.querySelector(".alarms");
+  if (alarms && alarms.textContent.includes("look 2")) { clearInterval(look); document.querySelector('nav a[href="/quarantine"]').click(); }
+}, 500);
+if (location.pathname === "/quarantine" && !location.search) document.querySelector('button[aria-label="Try again: job 2"]').click();
+"""
+"""Waits until the page has renewed itself, goes to the quarantine and presses a button there."""
+
+
+def test_the_page_keeps_itself_fresh_and_its_buttons_work_as_a_browser_sends_forms(site: Site, settings: Config, tmp_path: Path) -> None:
+    audit = open_audit(tmp_path / "audit", site.clock)
+    views = views_of(settings, busy(site).store, site.clock, actions_of(settings, site.store, audit))
     looks = itertools.count(1)
     counted = replace(views, overview=lambda: replace(views.overview(), alarms=(Alarm(tone="warning", text=f"look {next(looks)}"),)))
-    with served(counted) as url:
+    with served(counted, hand=HAND) as url:
         page = browse(url, "--dump-dom", "--virtual-time-budget=35000", profile=tmp_path / "profile")
     text = re.sub(r"<[^>]+>", " ", page)
-    assert "[gate-failure] seg 2.25.4: expected the voxels that were meant" in text
-    assert int(re.findall(r"look (\d+)", text)[0]) >= 2, "the script has put a later look in its place"
+    assert "Job 2 is queued and will be tried again." in text
+    assert "[worker-died] the worker's process ended without a word" in text, "what is still in quarantine"
+    assert site.store.job(2).state is JobState.QUEUED
+    assert [record.event for record in records(tmp_path / "audit")] == ["job-released"], "once, though the page renews itself"
