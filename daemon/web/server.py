@@ -6,7 +6,6 @@ import logging
 import socket
 import threading
 from collections.abc import Mapping
-from functools import partial
 
 import uvicorn
 
@@ -15,7 +14,7 @@ from daemon.child import Life, repeat
 from daemon.clock import Clock, system_clock
 from daemon.config import Config, WebSettings
 from daemon.disk import Reserve
-from daemon.health import Check, failing, port_is_open, reserve_is_kept, store_can_be_written
+from daemon.health import Check, Readiness, port_is_open, reserve_is_kept, store_can_be_written
 from daemon.metrics import StoreMetrics, exposition
 from daemon.store import Store
 from daemon.web.actions import Action, actions_of
@@ -71,7 +70,7 @@ def views_of(settings: Config, store: Store, clock: Clock = system_clock, action
     """Return what the application shows of a configuration and its store, and what its buttons do."""
     folders = {"spool": settings.folders.spool, "state": settings.folders.state, "results": settings.folders.results}
     metrics = StoreMetrics(store, clock, folders)
-    check = partial(failing, checks_of(settings, store))
+    check = Readiness(checks_of(settings, store)).failing
     return Views(
         overview=lambda: overview(store, clock(), tuple(settings.destinations), folders, check()),
         jobs=lambda state: latest_jobs(store, clock(), LATEST_JOBS, state),
