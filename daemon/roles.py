@@ -174,6 +174,7 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     from daemon.corrections import examine_conflicts  # torch and the codecs load only in the worker's process
     from daemon.mask_shelf import MaskShelf
     from daemon.models import resident_models
+    from daemon.result_pictures import ResultPictures
     from daemon.worker import Worker
 
     identity = this_process("worker")
@@ -189,6 +190,7 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         alive=life.alive,
         stop=life.stop,
         shelf=MaskShelf(settings.folders.masks),
+        pictures=ResultPictures(settings.folders.pictures) if settings.web is not None and settings.web.pictures else None,
     )
     models.warm_up()
     life.ready(f"on {models.device} with weights {models.default}, {len(worker.ruleset.rules)} rules")

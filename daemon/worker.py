@@ -24,6 +24,7 @@ from daemon.planning import Skipped
 from daemon.predecessors import predecessor_object
 from daemon.refusals import Refusal
 from daemon.request import SeriesRequest
+from daemon.result_pictures import ResultPictures
 from daemon.stages import Stages
 from daemon.step_limit import StepLimit
 from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, Store, WorkerIdentity
@@ -68,6 +69,8 @@ class Worker:
     drain_seconds: float = DRAIN_SECONDS
     shelf: MaskShelf | None = None
     """Where masks are kept, so that a crash after inference and a corrected header cost none."""
+    pictures: ResultPictures | None = None
+    """Where pictures for the status page are kept, if it shows them."""
     _stop_seen: float | None = None
 
     def work_once(self) -> bool:
@@ -111,6 +114,8 @@ class Worker:
         others = 0
         predecessors = self.store.predecessors(job)
         superseded = [earlier.sop_instance_uid for earlier in predecessors]
+        if self.pictures is not None:
+            self.pictures.forget(job.id)
         for outcome in self._segment(job, predecessors, stages):
             if superseded:  # said once there is something in their place, and before that is kept
                 self.audit.results_superseded(job, superseded)
@@ -184,6 +189,8 @@ class Worker:
         # Said before it is queued for sending: an audit trail may know of a result that a crash kept back, never the reverse.
         made_by = outcome.provenance
         self.audit.segmentation_created(job, made_by, outcome.written, outcome.verdicts, stages.seconds, shadow=outcome.shadow)
+        if self.pictures is not None:
+            self.pictures.keep(job.id, outcome)
         made = ", ".join(f"{written.kind.value.upper()} {written.sop_instance_uid}" for written in outcome.written)
         LOG.info("job %s: %s", job.id, made)
         return items

@@ -56,6 +56,8 @@ class Views:
     jobs: Callable[[JobState | None], tuple[JobLine, ...]]
     job: Callable[[int], JobPage]
     """Raises UnknownJob."""
+    picture: Callable[[int, int], bytes | None]
+    """The PNG of a job's volume; None where there is none."""
     destinations: Callable[[], tuple[DestinationLine, ...]]
     quarantine: Callable[[], Quarantine]
     metrics: Callable[[], bytes]
@@ -72,6 +74,7 @@ def application(views: Views, hosts: tuple[str, ...], token: str | None) -> Star
         Route("/", pages.overview),
         Route("/jobs", pages.jobs),
         Route("/jobs/{job_id:int}", pages.job),
+        Route("/jobs/{job_id:int}/pictures/{number:int}", pages.picture),
         Route("/destinations", pages.destinations),
         Route("/quarantine", pages.quarantine),
         Route("/actions/{name}", pages.act, methods=["POST"]),
@@ -142,6 +145,10 @@ class _Pages:
         except UnknownJob:
             return await self.not_found(request, UnknownJob())
         return self._page("job.html", f"Job {page.line.id}", request, page=page)
+
+    async def picture(self, request: Request) -> Response:
+        found = await _apart(self._views.picture, request.path_params["job_id"], request.path_params["number"])
+        return await self.not_found(request, UnknownJob()) if found is None else Response(found, media_type="image/png")
 
     async def destinations(self, request: Request) -> Response:
         return self._page("destinations.html", "Destinations", request, lines=await _apart(self._views.destinations))

@@ -15,6 +15,7 @@ from daemon.database.job import job_of
 from daemon.database.schema import JOB
 from daemon.job_states import JobState
 from daemon.ledger import ledger
+from daemon.result_pictures import ResultPicture, ResultPictures
 from daemon.store import Job, Store
 from daemon.summary import summary
 
@@ -88,6 +89,7 @@ class JobPage:
     """(when, what), the earliest first."""
     results: tuple[tuple[str, str, str], ...]
     """(destination, SOP Instance UID, state)."""
+    pictures: tuple[ResultPicture, ...]
 
 
 def overview(store: Store, now: datetime, destinations: Sequence[str], folders: Mapping[str, Path], faults: Mapping[str, str]) -> Overview:
@@ -118,7 +120,7 @@ def latest_jobs(store: Store, now: datetime, limit: int, state: JobState | None 
         return tuple(_line(job_of(row), now) for row in connection.execute(query))
 
 
-def job_page(store: Store, job_id: int, now: datetime) -> JobPage:
+def job_page(store: Store, job_id: int, now: datetime, pictures: ResultPictures | None) -> JobPage:
     """Return the page of a job. Raises `daemon.store.UnknownJob`."""
     job = store.job(job_id)
     return JobPage(
@@ -129,6 +131,7 @@ def job_page(store: Store, job_id: int, now: datetime) -> JobPage:
         instances=len(store.instance_paths(job)),
         events=tuple(_events(job)),
         results=tuple((entry.destination, entry.sop_instance_uid, entry.state.value.lower()) for entry in store.deliveries_of(job)),
+        pictures=() if pictures is None else pictures.of(job_id),
     )
 
 

@@ -16,6 +16,7 @@ from daemon.config import Config, WebSettings
 from daemon.disk import Reserve
 from daemon.health import Check, Readiness, port_is_open, reserve_is_kept, store_can_be_written
 from daemon.metrics import StoreMetrics, exposition
+from daemon.result_pictures import ResultPictures
 from daemon.store import Store
 from daemon.web.actions import Action, actions_of
 from daemon.web.app import Views, application
@@ -70,11 +71,13 @@ def views_of(settings: Config, store: Store, clock: Clock = system_clock, action
     """Return what the application shows of a configuration and its store, and what its buttons do."""
     folders = {"spool": settings.folders.spool, "state": settings.folders.state, "results": settings.folders.results}
     metrics = StoreMetrics(store, clock, folders)
+    pictures = None if settings.web is not None and not settings.web.pictures else ResultPictures(settings.folders.pictures)
     check = Readiness(checks_of(settings, store)).failing
     return Views(
         overview=lambda: overview(store, clock(), tuple(settings.destinations), folders, check()),
         jobs=lambda state: latest_jobs(store, clock(), LATEST_JOBS, state),
-        job=lambda job_id: job_page(store, job_id, clock()),
+        job=lambda job_id: job_page(store, job_id, clock(), pictures),
+        picture=lambda job_id, number: None if pictures is None else pictures.read(job_id, number),
         destinations=lambda: destination_lines(settings, store),
         quarantine=lambda: quarantine(store),
         metrics=lambda: exposition(metrics),

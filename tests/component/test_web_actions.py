@@ -54,7 +54,7 @@ def client(site: Site, settings: Config, audit: Audit, token: str | None = None)
 
 
 def secret_of(browser: TestClient) -> str:
-    return re.findall(r'name="form" value="([^"]+)"', browser.get("/destinations").text)[0]
+    return str(re.findall(r'name="form" value="([^"]+)"', browser.get("/destinations").text)[0])
 
 
 def press(browser: TestClient, action: str, subject: str) -> str:
@@ -62,7 +62,7 @@ def press(browser: TestClient, action: str, subject: str) -> str:
     page = browser.post(f"/actions/{action}", data={"form": secret_of(browser), "subject": subject})
     assert page.history[0].status_code == 303
     assert page.status_code == 200
-    return re.findall(r'role="status">([^<]*)</p>', page.text)[0]
+    return str(re.findall(r'role="status">([^<]*)</p>', page.text)[0])
 
 
 def quarantined(site: Site) -> int:
