@@ -25,9 +25,10 @@ from daemon.predecessors import predecessor_object
 from daemon.refusals import Refusal
 from daemon.request import SeriesRequest
 from daemon.result_pictures import ResultPictures
+from daemon.rule_tally import RuleTally
 from daemon.stages import Stages
 from daemon.step_limit import StepLimit
-from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, Store, WorkerIdentity
+from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, RuleOutcome, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
 from daemon.written import ObjectKind, WrittenObject
 from dicom_io.series import read_series
@@ -111,7 +112,7 @@ class Worker:
         reports: list[WrittenObject] = []
         results, shadows = 0, 0
         refusals: list[Refusal] = []
-        others = 0
+        others, tally = 0, RuleTally()
         predecessors = self.store.predecessors(job)
         superseded = [earlier.sop_instance_uid for earlier in predecessors]
         if self.pictures is not None:
@@ -121,6 +122,7 @@ class Worker:
                 self.audit.results_superseded(job, superseded)
                 superseded = []
             others += not isinstance(outcome, Refusal)
+            tally.add(outcome)
             if isinstance(outcome, Segmented):
                 items += self._keep(job, outcome, stages)
                 results += not outcome.shadow
@@ -133,14 +135,17 @@ class Worker:
                 refusals.append(outcome)
         if refusals and not others:
             error = refusals[0].error
-            self._refuse(job, error.code, str(error), reports, items)
+            self._refuse(job, error.code, str(error), reports, items, tally.outcomes())
             return
         if not results:
-            self._skip(job, [*_shadow_words(shadows), *reasons], reports, items, code=SHADOW if shadows else "skipped")
+            words, code = [*_shadow_words(shadows), *reasons], SHADOW if shadows else "skipped"
+            self.audit.job_skipped(job, words, reports)
+            self.store.skip(job, tuple(words), items, code, tally.outcomes())
+            LOG.info("job %s: skipped (%s)", job.id, "; ".join(words))
             return
         if reasons:
             self.audit.left_out(job, reasons)
-        self.store.finish_with_results(job, items)
+        self.store.finish_with_results(job, items, tally.outcomes())
         LOG.info("job %s: %d volume(s), %d left out, after %.1f s", job.id, results, len(reasons), sum(stages.seconds.values()))
 
     def _segment(self, job: Job, predecessors: Sequence[Predecessor], stages: Stages) -> Iterator[Skipped | Refusal | Segmented]:
@@ -172,14 +177,17 @@ class Worker:
             )
             yield from segment_series(request, tools)
 
-    def _skip(self, job: Job, reasons: Sequence[str], reports: Sequence[WrittenObject], items: Sequence[OutboxItem], *, code: str) -> None:
-        self.audit.job_skipped(job, reasons, reports)
-        self.store.skip(job, tuple(reasons), items, code)
-        LOG.info("job %s: skipped (%s)", job.id, "; ".join(reasons))
-
-    def _refuse(self, job: Job, code: str, message: str, reports: Sequence[WrittenObject] = (), items: Sequence[OutboxItem] = ()) -> None:
+    def _refuse(
+        self,
+        job: Job,
+        code: str,
+        message: str,
+        reports: Sequence[WrittenObject] = (),
+        items: Sequence[OutboxItem] = (),
+        rules: Sequence[RuleOutcome] = (),
+    ) -> None:
         """End a job whose images can never be processed; a report may say so where it was asked for."""
-        self.store.refuse(job, code, message, items)
+        self.store.refuse(job, code, message, items, rules)
         self.audit.job_refused(job, code, message, reports)
         LOG.warning("job %s: refused [%s] %s", job.id, code, message)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, literal_column, null, or_, select, update
 
 from daemon.database.book import Book
 from daemon.database.outbox_rows import SETTLED_STATES
+from daemon.database.prepared import Prepared
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, OUTBOX, SERIES
 from daemon.job_states import JobState
 from daemon.series_states import OPEN_SERIES
@@ -64,10 +65,16 @@ class RetentionBook(Book):
         return frozenset(path for path in paths if str(path) in waiting or str(path) not in {row.path for row in rows})
 
 
+SEEN_AGAIN = Prepared(
+    update(INSTANCE)
+    .where(INSTANCE.c.sop_instance_uid == bindparam("uid"), INSTANCE.c.sha256 == bindparam("hash"))
+    .values(removed_at=null(), repeats=func.coalesce(INSTANCE.c.repeats, literal_column("0")) + literal_column("1"))
+)
+
+
 def seen_again(connection: Connection, sop_instance_uid: str, sha256: str) -> None:
-    """An instance whose file was removed came again, and lies in the spool again: retention is to look after it anew."""
-    again = (INSTANCE.c.sop_instance_uid == sop_instance_uid) & (INSTANCE.c.sha256 == sha256) & INSTANCE.c.removed_at.is_not(None)
-    connection.execute(update(INSTANCE).where(again).values(removed_at=None))
+    """An instance came again: that is counted, and if its file was removed it lies in the spool again, for retention to look after."""
+    SEEN_AGAIN.change(connection, {"uid": sop_instance_uid, "hash": sha256})
 
 
 def _open_series_of_instance() -> ColumnElement[bool]:

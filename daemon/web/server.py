@@ -17,6 +17,7 @@ from daemon.disk import Reserve
 from daemon.health import Check, Readiness, port_is_open, reserve_is_kept, store_can_be_written
 from daemon.metrics import StoreMetrics, exposition
 from daemon.result_pictures import ResultPictures
+from daemon.rule_names import RuleNames
 from daemon.store import Store
 from daemon.web.actions import Action, actions_of
 from daemon.web.app import Views, application
@@ -70,7 +71,7 @@ def serve_pages(settings: Config, own: WebSettings, store: Store, audit: Audit, 
 def views_of(settings: Config, store: Store, clock: Clock = system_clock, actions: Mapping[str, Action] | None = None) -> Views:
     """Return what the application shows of a configuration and its store, and what its buttons do."""
     folders = {"spool": settings.folders.spool, "state": settings.folders.state, "results": settings.folders.results}
-    metrics = StoreMetrics(store, clock, folders)
+    metrics = StoreMetrics(store, clock, folders, RuleNames(settings.rules.paths))
     pictures = None if settings.web is not None and not settings.web.pictures else ResultPictures(settings.folders.pictures)
     check = Readiness(checks_of(settings, store)).failing
     return Views(
