@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -59,6 +60,17 @@ class JobLine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RuleLine:
+    """What a rule did in the last day."""
+
+    name: str
+    volumes: int
+    withheld: int
+    median: str
+    """From the last image to delivered results, in words; empty where nothing was delivered."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Overview:
     """The first page."""
 
@@ -69,6 +81,8 @@ class Overview:
     held: Mapping[str, int]
     outbox: tuple[tuple[str, int, int], ...]
     """(destination, waiting, quarantined), every destination of the configuration."""
+    rules: tuple[RuleLine, ...]
+    """In the order in which they are tried."""
     ledger: Mapping[str, int]
     balanced: bool
     disks: tuple[tuple[str, int, str], ...]
@@ -92,8 +106,15 @@ class JobPage:
     pictures: tuple[ResultPicture, ...]
 
 
-def overview(store: Store, now: datetime, destinations: Sequence[str], folders: Mapping[str, Path], faults: Mapping[str, str]) -> Overview:
-    """Return the first page; `faults`: what the readiness checks found."""
+def overview(
+    store: Store,
+    now: datetime,
+    destinations: Sequence[str],
+    folders: Mapping[str, Path],
+    rules: Sequence[str],
+    faults: Mapping[str, str],
+) -> Overview:
+    """Return the first page; `rules`: the configured ones by name; `faults`: what the readiness checks found."""
     seen, accounts = summary(store, errors=0), ledger(store)
     waiting = store.waiting_by_destination()
     outbox = tuple((name, sum(found.values()) - found.get("QUARANTINED", 0), found.get("QUARANTINED", 0))
@@ -104,6 +125,7 @@ def overview(store: Store, now: datetime, destinations: Sequence[str], folders: 
         arriving=seen.series_waiting,
         held=seen.series_held,
         outbox=outbox,
+        rules=_rules(store, now - timedelta(days=1), rules),
         ledger={name.replace("_", " "): count for name, count in asdict(accounts).items()},
         balanced=accounts.balanced,
         disks=tuple(_disk(name, folder) for name, folder in folders.items() if folder.is_dir()),
@@ -188,6 +210,19 @@ def _alarms(
     if drained is not None:
         found.append(Alarm(tone="warning", text=f"Drained since {moment_text(drained)}: no job begins until `medsam2d drain --off`."))
     return found
+
+
+def _rules(store: Store, since: datetime, names: Sequence[str]) -> tuple[RuleLine, ...]:
+    outcomes, took = store.outcomes_by_rule(since), store.seconds_by_rule(since)
+    return tuple(
+        RuleLine(
+            name=name,
+            volumes=outcomes[name].volumes if name in outcomes else 0,
+            withheld=outcomes[name].withheld if name in outcomes else 0,
+            median=_span(timedelta(seconds=statistics.median(took[name]))) if name in took else "",
+        )
+        for name in names
+    )
 
 
 def _disk(name: str, folder: Path) -> tuple[str, int, str]:

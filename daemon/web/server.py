@@ -71,11 +71,12 @@ def serve_pages(settings: Config, own: WebSettings, store: Store, audit: Audit, 
 def views_of(settings: Config, store: Store, clock: Clock = system_clock, actions: Mapping[str, Action] | None = None) -> Views:
     """Return what the application shows of a configuration and its store, and what its buttons do."""
     folders = {"spool": settings.folders.spool, "state": settings.folders.state, "results": settings.folders.results}
-    metrics = StoreMetrics(store, clock, folders, RuleNames(settings.rules.paths))
+    rules = RuleNames(settings.rules.paths)
+    metrics = StoreMetrics(store, clock, folders, rules)
     pictures = None if settings.web is not None and not settings.web.pictures else ResultPictures(settings.folders.pictures)
     check = Readiness(checks_of(settings, store)).failing
     return Views(
-        overview=lambda: overview(store, clock(), tuple(settings.destinations), folders, check()),
+        overview=lambda: overview(store, clock(), tuple(settings.destinations), folders, rules(), check()),
         jobs=lambda state: latest_jobs(store, clock(), LATEST_JOBS, state),
         job=lambda job_id: job_page(store, job_id, clock(), pictures),
         picture=lambda job_id, number: None if pictures is None else pictures.read(job_id, number),

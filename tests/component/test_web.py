@@ -161,6 +161,7 @@ def test_metrics_count_what_the_store_knows_and_carry_no_uid(site: Site, setting
     waiting = next(one for one in site.store.waiting_series() if one.series_instance_uid == "9.2")
     site.store.complete_series(waiting, Priority.STAT)
     site.clock.forward(10)
+    assert re.search(rf"<td>{RULE}</td>\s*<td[^>]*>2</td><td[^>]*>1</td><td[^>]*>2 min</td>", client(site, settings).get("/").text)
     text = client(site, settings).get("/metrics").text
     found = {(name, *sorted(labels.values())): value for name, labels, value in series_of(text)}
     assert found["medsam2d_jobs", "delivered"] == 1
