@@ -68,7 +68,8 @@ class ResultPictures:
     def forget(self, job_id: int) -> None:
         """Remove the pictures of an earlier attempt."""
         for path in self._files(job_id):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot be removed now goes with its age
+                path.unlink()
 
     def of(self, job_id: int) -> tuple[ResultPicture, ...]:
         """Return what pictures there are of a job, with their verdicts; damaged ones are left out."""

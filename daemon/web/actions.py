@@ -48,7 +48,8 @@ def actions_of(settings: Config, store: Store, audit: Audit) -> Mapping[str, Act
         if not asking.acquire(blocking=False):
             raise ConfigError("a destination is being asked just now; wait for its answer, then press again")
         try:
-            return f"{name}: {question(name)}"
+            answer = question(name)
+            return answer if answer.startswith(name) else f"{name}: {answer}"
         finally:
             asking.release()
 
