@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from daemon.disk import sync_folder
 from daemon.errors import Transient
 from daemon.route import Confirmation, Keep
-from daemon.spool import sync_folder
+from daemon.whole_file import sweep_unfinished, write_whole
 from dicom_io.sender import Outgoing, Reached, SendResult
 from dicom_io.store_status import Outcome
+
+SHARED = 0o666
+"""What is written here is for another program; the umask says who may read it."""
 
 
 class FolderMissing(Transient):
@@ -34,6 +36,7 @@ class FolderRoute:
         """See that the folder is there. Raises FolderMissing."""
         if not self.folder.is_dir():
             raise FolderMissing(f"{self.name}: expected the folder {self.folder}, got none; mount the share or make the folder")
+        sweep_unfinished(self.folder)
         return nullcontext(FolderSession(self.folder))
 
 
@@ -49,17 +52,9 @@ class FolderSession:
         target = self.folder / f"{item.sop_instance_uid}.dcm"
         data = item.path.read_bytes()
         if not _holds(target, data):
-            # A name that starts with a dot and has no .dcm: whoever watches the folder sees whole files only.
-            temporary = self.folder / f".{uuid.uuid4().hex}.part"
-            try:
-                with temporary.open("xb") as stream:
-                    stream.write(data)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                temporary.rename(target)
-            finally:
-                temporary.unlink(missing_ok=True)
-        sync_folder(self.folder)
+            write_whole(target, data, SHARED)
+        else:
+            sync_folder(self.folder)  # a crash may have come between its rename and this
         return SendResult(path=item.path, sop_instance_uid=item.sop_instance_uid, outcome=Outcome.STORED, status=None, reason="")
 
 

@@ -53,6 +53,10 @@ class MaskShelf:
     def __init__(self, folder: Path) -> None:
         self._files = Results(folder)
 
+    def sweep(self) -> int:
+        """Remove what killed writers left on the shelf, and return how many files went."""
+        return self._files.sweep()
+
     def find(self, key: str) -> KeptMasks | None:
         """Return what was kept under `key`; None if nothing was, or if it cannot be read any longer."""
         path = self._files.folder / f"{key}.npz"

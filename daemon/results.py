@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import uuid
 from pathlib import Path
 from typing import ClassVar
 
-from daemon.spool import sync_folder
+from daemon.disk import sync_folder
+from daemon.whole_file import sweep_unfinished, write_whole
 
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,199}")
 
@@ -42,29 +41,17 @@ class Results:
         if path.exists():
             if path.read_bytes() != data:
                 raise ResultConflict(f"{path}: expected the bytes that were written first, got others; a result's name is never reused")
+            sync_folder(self.folder)  # a crash may have come between its rename and this
         else:
-            self._write_new(path, data)
-        sync_folder(self.folder)  # also for a file that exists: a crash may have come between its rename and this
+            write_whole(path, data)
         return path
+
+    def sweep(self) -> int:
+        """Remove what killed writers left here, and return how many files went."""
+        return sweep_unfinished(self.folder)
 
     def put_aside(self, name: str, data: bytes) -> Path:
         """Keep `data` in the quarantine beside the results, under `name` and its hash: it is for people and never sent."""
         quarantine = Results(self.folder / "quarantine")
         stem, suffix = Path(name).stem, Path(name).suffix
         return quarantine.write(f"{stem}-{hashlib.sha256(data).hexdigest()[:12]}{suffix}", data)
-
-    def _write_new(self, path: Path, data: bytes) -> None:
-        temporary = self.folder / f".{uuid.uuid4().hex}.part"
-        try:
-            # For our user alone whatever the umask is: a result holds a patient's data.
-            with open(temporary, "xb", opener=_for_us_alone) as stream:  # Path.open takes no opener
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.rename(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _for_us_alone(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -14,6 +14,7 @@ from daemon.atna import AuditSource
 from daemon.audit import Audit
 from daemon.audit_forwarding import Forwarder, patients_in
 from daemon.audit_observers import AssociationAudit, DeliveryAudit, ReceiptAudit
+from daemon.chaos_points import reach
 from daemon.child import Life, repeat
 from daemon.clock import system_clock
 from daemon.commitment_reports import ReportKeeper, answer_message
@@ -131,6 +132,8 @@ class Housekeeping:
             self._ruleset = reloaded(self._settings, self._ruleset)
         recover_jobs(self._settings, self._book, self._audit, self._identity)
         jobs = self._arrivals.step()
+        if jobs:
+            reach("arrivals.queued")
         for job in jobs:
             self._audit.job_queued(job, len(self._book.instance_paths(job)))
             LOG.info("job %s: %s, its series is %s", job.id, job.state.value.lower(), job.partial_reason or "complete")
@@ -179,9 +182,13 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
 
     identity = this_process("worker")
     models = resident_models(settings)
+    results, shelf = Results(settings.folders.results), MaskShelf(settings.folders.masks)
+    swept = results.sweep() + shelf.sweep()
+    if swept:
+        LOG.warning("%d unfinished files of a worker that was ended are removed", swept)
     worker = Worker(
         store=book,
-        results=Results(settings.folders.results),
+        results=results,
         audit=audit,
         models=models,
         settings=settings,
@@ -189,7 +196,7 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         identity=identity,
         alive=life.alive,
         stop=life.stop,
-        shelf=MaskShelf(settings.folders.masks),
+        shelf=shelf,
         pictures=ResultPictures(settings.folders.pictures) if settings.web is not None and settings.web.pictures else None,
     )
     models.warm_up()

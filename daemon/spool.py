@@ -20,11 +20,23 @@ from daemon.chaos_points import reach
 from daemon.clock import Clock
 from daemon.disk import Reserve, SpoolFull, sync_folder
 from daemon.draft import Draft, FinishedDraft, InstanceTooLarge, no_space_is_full
+from daemon.errors import Transient
 from dicom_io.errors import NotDicom
 from dicom_io.part10 import identify_encoded, meta_text, read_meta
 from dicom_io.received import ReceivedInstance, StoreCommand
 
-__all__ = ["Draft", "InstanceTooLarge", "Recording", "Reserve", "Spool", "SpoolFull", "SpooledInstance", "sync_folder"]
+__all__ = [
+    "Draft",
+    "InstanceTooLarge",
+    "Recording",
+    "Reserve",
+    "Spool",
+    "SpoolDamaged",
+    "SpoolFull",
+    "SpooledInstance",
+    "expect_as_received",
+    "sync_folder",
+]
 
 LOG = logging.getLogger(__name__)
 DURABLE_FOLDERS = 4096
@@ -32,6 +44,12 @@ DURABLE_FOLDERS = 4096
 FOLDER_TRIES = 3
 """A folder that retention removes at this very moment is made again."""
 HASH_BYTES = 1 << 20
+
+
+class SpoolDamaged(Transient):
+    """A file of the spool no longer holds the bytes that were acknowledged."""
+
+    code = "spool-damaged"
 
 
 class Recording(enum.Enum):
@@ -255,6 +273,17 @@ class Spool:
                     self._durable_folders[folder] = None
                     if len(self._durable_folders) > DURABLE_FOLDERS:
                         self._durable_folders.popitem(last=False)
+
+
+def expect_as_received(path: Path, sha256: str) -> None:
+    """Raise SpoolDamaged unless the file holds a data set with this SHA-256: a disk's fault must never become a wrong mask."""
+    try:
+        found = f"SHA-256 {_sha256(path, read_meta(path)[1])}"
+    except (OSError, NotDicom) as error:
+        found = getattr(error, "strerror", None) or "no file meta"
+    if found != f"SHA-256 {sha256}":
+        cure = "send the study once more, or restore the file; the job goes on by itself then"
+        raise SpoolDamaged(f"{path.name}: expected the bytes that were received (SHA-256 {sha256}), got {found}; {cure}")
 
 
 def _sync_fault(folder: Path) -> SpoolFull | OSError | None:

@@ -14,6 +14,7 @@ from daemon.annotated_studies import queue_again
 from daemon.annotation_objects import is_annotation_object
 from daemon.annotations import may_want_annotations, read_study
 from daemon.audit import Audit
+from daemon.chaos_points import reach
 from daemon.config import Config
 from daemon.earlier_studies import earlier_studies
 from daemon.errors import Fault, Transient, classify
@@ -26,6 +27,7 @@ from daemon.refusals import Refusal
 from daemon.request import SeriesRequest
 from daemon.result_pictures import ResultPictures
 from daemon.rule_tally import RuleTally
+from daemon.spool import expect_as_received
 from daemon.stages import Stages
 from daemon.step_limit import StepLimit
 from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, RuleOutcome, Store, WorkerIdentity
@@ -79,6 +81,7 @@ class Worker:
         job = self.store.claim_job(self.identity)
         if job is None:
             return False
+        reach("worker.claimed")
         LOG.info("job %s attempt %d: series of %d instances", job.id, job.attempt, len(self.store.instance_paths(job)))
         try:
             with self._heartbeat(job):
@@ -124,6 +127,7 @@ class Worker:
             others += not isinstance(outcome, Refusal)
             tally.add(outcome)
             if isinstance(outcome, Segmented):
+                reach("worker.segmented")
                 items += self._keep(job, outcome, stages)
                 results += not outcome.shadow
                 shadows += outcome.shadow
@@ -146,9 +150,12 @@ class Worker:
         if reasons:
             self.audit.left_out(job, reasons)
         self.store.finish_with_results(job, items, tally.outcomes())
+        reach("worker.finished")
         LOG.info("job %s: %d volume(s), %d left out, after %.1f s", job.id, results, len(reasons), sum(stages.seconds.values()))
 
     def _segment(self, job: Job, predecessors: Sequence[Predecessor], stages: Stages) -> Iterator[Skipped | Refusal | Segmented]:
+        for path, sha256 in self.store.expected_files(job):
+            expect_as_received(path, sha256)
         series = read_series(self.store.instance_paths(job))
         if all(is_annotation_object(header) for header in series.headers):
             queue_again(job, self.store, self.ruleset, self.audit)
@@ -194,9 +201,11 @@ class Worker:
     def _keep(self, job: Job, outcome: Segmented, stages: Stages) -> list[OutboxItem]:
         """Put the objects of a volume where they survive a crash; return what is to be sent of them."""
         items = [item for written in outcome.written for item in self._queued(written, shadow=outcome.shadow)]
+        reach("worker.results-durable")
         # Said before it is queued for sending: an audit trail may know of a result that a crash kept back, never the reverse.
         made_by = outcome.provenance
         self.audit.segmentation_created(job, made_by, outcome.written, outcome.verdicts, stages.seconds, shadow=outcome.shadow)
+        reach("worker.audited")
         if self.pictures is not None:
             self.pictures.keep(job.id, outcome)
         made = ", ".join(f"{written.kind.value.upper()} {written.sop_instance_uid}" for written in outcome.written)

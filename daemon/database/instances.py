@@ -46,7 +46,7 @@ class InstanceBook(Book):
                 INSERT_INSTANCE.change(connection, *rows)
             for instance, recording in judged:
                 if recording is Recording.DUPLICATE:
-                    seen_again(connection, instance.sop_instance_uid, instance.sha256)
+                    seen_again(connection, instance)
             for instance, recording in _latest_of_each_series(judged):
                 _touch_series(connection, instance, recording)
         return tuple(recordings)

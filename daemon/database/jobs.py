@@ -148,6 +148,13 @@ class JobBook(Book):
             paths = connection.scalars(query.where(JOB_INSTANCE.c.job_id == job.id).order_by(INSTANCE.c.id))
             return tuple(Path(path) for path in paths)
 
+    def expected_files(self, job: Job) -> tuple[tuple[Path, str], ...]:
+        """Return (file, SHA-256 of its data set) of a job's instances, in the order of their arrival."""
+        query = select(INSTANCE.c.path, INSTANCE.c.sha256).join(JOB_INSTANCE, JOB_INSTANCE.c.instance_id == INSTANCE.c.id)
+        with self.database.reading() as connection:
+            rows = connection.execute(query.where(JOB_INSTANCE.c.job_id == job.id).order_by(INSTANCE.c.id)).all()
+        return tuple((Path(row.path), row.sha256) for row in rows)
+
     def next_job_at(self) -> datetime | None:
         """Return when the next queued job is due, None if none is queued; a worker sleeps until then."""
         with self.database.reading() as connection:

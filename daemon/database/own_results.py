@@ -27,7 +27,7 @@ class OwnResultBook(Book):
             known = connection.scalars(select(INSTANCE.c.sha256).where(INSTANCE.c.sop_instance_uid == instance.sop_instance_uid)).all()
             recording = judge(instance.sha256, set(known))
             if recording is Recording.DUPLICATE:
-                seen_again(connection, instance.sop_instance_uid, instance.sha256)
+                seen_again(connection, instance)
             else:
                 insert_instance(connection, instance, recording)
             if recording is Recording.NEW:

@@ -15,6 +15,7 @@ from daemon.database.prepared import Prepared
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, OUTBOX, SERIES
 from daemon.job_states import JobState
 from daemon.series_states import OPEN_SERIES
+from daemon.spool import SpooledInstance
 
 UNSETTLED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING, JobState.QUARANTINED})
 """A job in one of these may still need its instances."""
@@ -68,13 +69,17 @@ class RetentionBook(Book):
 SEEN_AGAIN = Prepared(
     update(INSTANCE)
     .where(INSTANCE.c.sop_instance_uid == bindparam("uid"), INSTANCE.c.sha256 == bindparam("hash"))
-    .values(removed_at=null(), repeats=func.coalesce(INSTANCE.c.repeats, literal_column("0")) + literal_column("1"))
+    .values(
+        removed_at=null(),
+        path=bindparam("file"),
+        repeats=func.coalesce(INSTANCE.c.repeats, literal_column("0")) + literal_column("1"),
+    )
 )
 
 
-def seen_again(connection: Connection, sop_instance_uid: str, sha256: str) -> None:
-    """An instance came again: that is counted, and if its file was removed it lies in the spool again, for retention to look after."""
-    SEEN_AGAIN.change(connection, {"uid": sop_instance_uid, "hash": sha256})
+def seen_again(connection: Connection, instance: SpooledInstance) -> None:
+    """A known instance came again, which is counted. Where its file was gone or damaged, the spool holds it anew: that is its file now."""
+    SEEN_AGAIN.change(connection, {"uid": instance.sop_instance_uid, "hash": instance.sha256, "file": str(instance.path)})
 
 
 def _open_series_of_instance() -> ColumnElement[bool]:

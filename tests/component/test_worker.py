@@ -251,6 +251,22 @@ def test_an_empty_mask_is_withheld_and_the_job_skipped_with_the_reason(tmp_path:
     assert site.store.outcomes_by_rule(datetime(2026, 1, 1, tzinfo=UTC)) == {"box": RuleOutcome(rule="box", volumes=1, withheld=1)}
 
 
+def test_nothing_is_computed_of_a_file_that_changed_on_the_disk_until_the_study_is_sent_once_more(tmp_path: Path, images: Path) -> None:
+    site = Site(tmp_path, bright, images)
+    damaged = sorted((tmp_path / "spool").rglob("*.dcm"))[2]
+    content = bytearray(damaged.read_bytes())
+    content[-7] ^= 1  # one bit of one pixel
+    damaged.write_bytes(content)
+    site.worker.work_once()
+    (job,) = site.store.jobs()
+    assert (job.state, job.failures, job.error_code) == (JobState.QUEUED, 0, "spool-damaged")
+    assert list((tmp_path / "results").iterdir()) == []
+    site.receive(*sorted(images.iterdir()))
+    site.clock.pass_seconds(3600)
+    site.worker.work_once()
+    assert site.state() is JobState.DELIVERING
+
+
 def test_a_bug_is_counted_and_puts_the_job_aside_after_the_last_attempt(
     tmp_path: Path, images: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

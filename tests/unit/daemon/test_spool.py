@@ -214,6 +214,36 @@ def test_file_and_folders_are_synced_before_an_instance_counts_as_kept(
     assert [name for name in synced if not name.endswith(".part")] == [str(series)]
 
 
+def test_in_a_group_only_the_instances_of_the_folder_that_fails_to_sync_lose_their_names(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = {1: "1.2.826.0.1.3680043.8.498.3", 2: "1.2.826.0.1.3680043.8.498.4"}
+    for number, uid in series.items():  # so that both folders are durable already
+        spool.write(received(10 + number, SeriesInstanceUID=uid))
+    drafts = []
+    for number, uid in series.items():
+        sent = received(number, SeriesInstanceUID=uid)
+        draft = spool.draft(sent)
+        draft.write(sent.encoded)
+        drafts.append(draft)
+    fsync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == series[1]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    failed, kept = spool.place_all([draft.finish() for draft in drafts])
+    monkeypatch.undo()
+    for draft in drafts:
+        draft.close()
+    assert isinstance(failed, OSError)
+    assert isinstance(kept, SpooledInstance)
+    assert kept.path in files_below(tmp_path)
+    assert [len(files_below(next((tmp_path / "instances").rglob(uid)))) for uid in series.values()] == [1, 2]
+
+
 def test_a_discarded_instance_is_gone(spool: Spool, tmp_path: Path) -> None:
     spool.discard([spool.write(received())])
     assert files_below(tmp_path) == []
