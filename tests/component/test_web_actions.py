@@ -7,11 +7,15 @@ import socket
 from pathlib import Path
 
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from starlette.testclient import TestClient
 
 from daemon.audit import Audit, open_audit
 from daemon.audit_chain import records, verify
 from daemon.config import Config, load_config
+from daemon.destination_settings import DicomDestination
 from daemon.job_states import JobState
 from daemon.store import ConflictVerdict, Delivery, OutboxState
 from daemon.web.actions import actions_of
@@ -19,7 +23,8 @@ from daemon.web.app import application
 from daemon.web.form import MAXIMUM_BYTES
 from daemon.web.punctual import punctual
 from daemon.web.server import views_of
-from tests.component.delivery_site import finished, item, states
+from tests.component.delivery_site import SEG, finished, item, states
+from tests.component.loopback import peer_scp
 from tests.component.store_site import FakeClock, Site, claimed, instance, new_site, queued, worker
 from tests.component.web_site import served
 
@@ -84,6 +89,18 @@ def test_a_destination_is_asked_and_its_answer_or_the_fault_with_its_cure_is_sho
     assert "is writable" in press(browser, "probe", "archive")
     assert "mount the share or make the folder" in press(browser, "probe", "gone")
     assert press(browser, "echo", "elsewhere").startswith("[config-error] expected the name of a destination")
+
+
+def test_an_archive_is_asked_by_c_echo_and_what_it_accepts_is_remembered(site: Site, settings: Config, audit: Audit) -> None:
+    contexts = [build_context(SEG, ExplicitVRLittleEndian), build_context(Verification)]
+    with peer_scp(contexts, lambda _event: pytest.fail("nothing is to be sent")) as port:
+        pacs = DicomDestination(host="127.0.0.1", port=port, ae_title="ARCHIVE")
+        browser = client(site, settings.model_copy(update={"destinations": {"pacs": pacs}}), audit)
+        assert "C-ECHO" in browser.get("/destinations").text
+        assert press(browser, "echo", "pacs").endswith("answers")
+        assert "accepts SEG, verification" in press(browser, "probe", "pacs")
+        assert '<td class="reason">SEG, verification</td>' in browser.get("/destinations").text
+    assert press(browser, "echo", "pacs").startswith("[peer-unreachable]")
 
 
 def test_a_job_in_quarantine_is_shown_with_its_reason_and_tried_again(site: Site, settings: Config, audit: Audit, tmp_path: Path) -> None:
