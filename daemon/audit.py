@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from daemon.audit_chain import AuditChain, AuditRecord, Json
 from daemon.clock import Clock, system_clock
+from daemon.person import Person
 from daemon.store import Conflict, ConflictVerdict, Delivery, Job, OutboxState, WaitingSeries
 from daemon.version import version
 
@@ -80,11 +81,11 @@ class Audit:
         event = "series-selected" if ranking[0].key == job.series_instance_uid else "series-passed-over"
         return self._append(event, **_of_job(job), rule=rule, ranking=places)
 
-    def conflict_examined(self, conflict: Conflict, verdict: ConflictVerdict) -> AuditRecord:
+    def conflict_examined(self, conflict: Conflict, verdict: ConflictVerdict, person: Person | None = None) -> AuditRecord:
         """It was found out, or a person said, what other bytes under a taken SOP Instance UID are."""
-        user = {"user": _user()} if verdict is ConflictVerdict.RELEASED else {}
+        who = {} if person is None else person.details()
         uids = {"sop_instance_uid": conflict.sop_instance_uid, "study_instance_uid": conflict.study_instance_uid}
-        return self._append("instance-conflict-examined", **uids, instance=conflict.id, verdict=verdict.value, **user)
+        return self._append("instance-conflict-examined", **uids, instance=conflict.id, verdict=verdict.value, **who)
 
     def results_superseded(self, job: Job, sop_instance_uids: Sequence[str]) -> AuditRecord:
         """A job over more, or corrected, instances takes the place of earlier results; what it makes of them follows."""
@@ -106,9 +107,9 @@ class Audit:
         """It failed too often, or killed its worker; the store has the traceback."""
         return self._append("job-quarantined", **_of_job(job), code=code)
 
-    def job_released(self, job: Job) -> AuditRecord:
+    def job_released(self, job: Job, person: Person) -> AuditRecord:
         """A person wants it tried again."""
-        return self._append("job-released", **_of_job(job), user=_user())
+        return self._append("job-released", **_of_job(job), **person.details())
 
     def job_queued_again(self, job: Job, annotation_series_uid: str) -> AuditRecord:
         """Annotations of its study came, which its rule asks for."""
@@ -193,9 +194,9 @@ class Audit:
         event = "delivery-left-out" if state is OutboxState.LEFT_OUT else "delivery-quarantined"
         return self._append(event, **_of_delivery(delivery), code=code, message=message)
 
-    def deliveries_released(self, destination: str | None, count: int) -> AuditRecord:
+    def deliveries_released(self, destination: str | None, count: int, person: Person) -> AuditRecord:
         """A person wants what is quarantined sent again."""
-        return self._append("deliveries-released", destination=destination, count=count, user=_user())
+        return self._append("deliveries-released", destination=destination, count=count, **person.details())
 
     def log_read(self, folder: Path) -> AuditRecord:
         """A person exported the trail."""

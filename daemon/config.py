@@ -100,6 +100,8 @@ class FolderSettings(Section):
     """SEG objects on their way out; absent: state/results."""
     masks: FilePath = Field(default_factory=lambda data: data["state"] / "masks")
     """Masks as the model made them, so that a crash or a corrected header costs no inference; absent: state/masks."""
+    pictures: FilePath = Field(default_factory=lambda data: data["state"] / "pictures")
+    """Results outlined on their images, for the status page; absent: state/pictures."""
     audit: FilePath = Field(default_factory=lambda data: data["state"] / "audit")
     """Audit records, a file a day; absent: state/audit."""
     weights: FilePath = Field(default_factory=lambda data: data["state"] / "weights")
@@ -297,6 +299,10 @@ class WebSettings(Section):
     """A file with the token that page and metrics ask for; absent: whoever reaches the port sees them."""
     hosts: tuple[Host, ...] = ()
     """Names under which the page may be asked for, besides localhost and `host`: that of a reverse proxy, for example."""
+    actions: bool = True
+    """Whether the page has buttons: probe a destination, release what is quarantined. False: it only shows."""
+    pictures: bool = True
+    """Whether the page of a job shows its result outlined on its images: whoever may see the page then sees a patient's images."""
 
     @model_validator(mode="after")
     def _open_to_few(self) -> WebSettings:

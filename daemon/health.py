@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Callable, Mapping
 
 from daemon.errors import Transient
 
 CONNECT_SECONDS = 2.0
+FRESH_SECONDS = 2.0
+"""How long an answer holds: health checks of several balancers, and of anybody who asks in a loop, cost one look."""
 ANY_ADDRESS: Mapping[str, str] = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what listens everywhere is asked on loopback
 
 Check = Callable[[], str | None]
@@ -18,6 +22,22 @@ def failing(checks: Mapping[str, Check]) -> dict[str, str]:
     """Return the name of every check that fails, with its words."""
     found = {name: check() for name, check in checks.items()}
     return {name: words for name, words in found.items() if words is not None}
+
+
+class Readiness:
+    """The answer of `failing`, at most `FRESH_SECONDS` old; who asks while a look is taken waits for that one."""
+
+    def __init__(self, checks: Mapping[str, Check], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._checks, self._monotonic = checks, monotonic
+        self._looking = threading.Lock()
+        self._seen: tuple[float, dict[str, str]] | None = None
+
+    def failing(self) -> dict[str, str]:
+        """Return the name of every check that fails, with its words."""
+        with self._looking:
+            if self._seen is None or self._monotonic() - self._seen[0] >= FRESH_SECONDS:
+                self._seen = (self._monotonic(), failing(self._checks))
+            return dict(self._seen[1])
 
 
 def port_is_open(host: str, port: int) -> Check:

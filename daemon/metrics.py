@@ -1,6 +1,7 @@
 """Metrics for Prometheus, worked out from the store when they are asked for: no process has to count, and a restart loses nothing.
 
-Labels are states, codes, destinations and AE titles: never anything of a patient. docs/status_page.md explains each.
+Labels are states, codes, destinations, AE titles and names of configured rules: never anything of a patient.
+docs/status_page.md explains each.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, TypeAlias
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import Select, func, select
 
 from daemon.clock import Clock
 from daemon.database.outbox_rows import UNSETTLED_STATES
@@ -39,9 +40,16 @@ QUANTILES = (0.5, 0.95)
 class StoreMetrics(Collector):
     """Everything that monitoring may want to know of a store and its disk."""
 
-    def __init__(self, store: Store, clock: Clock, folders: Mapping[str, Path], monotonic: Callable[[], float] = time.monotonic) -> None:
-        """`folders`: name -> folder whose file system is watched."""
-        self._store, self._clock, self._folders, self._monotonic = store, clock, folders, monotonic
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        folders: Mapping[str, Path],
+        rules: Callable[[], Sequence[str]],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`folders`: name -> folder whose file system is watched. `rules`: the names that may be labels."""
+        self._store, self._clock, self._folders, self._rules, self._monotonic = store, clock, folders, rules, monotonic
         self._seen: tuple[float, tuple[Metric, ...]] | None = None
 
     def collect(self) -> Iterable[Metric]:
@@ -56,6 +64,7 @@ class StoreMetrics(Collector):
         yield from self._of_summary()
         yield from self._of_instances()
         yield from self._of_jobs()
+        yield from self._of_rules()
         yield from self._of_outbox()
         yield from self._of_disk()
 
@@ -72,8 +81,14 @@ class StoreMetrics(Collector):
         yield _gauge("medsam2d_ledger_instances", "instances by where they are; received is the sum of the others", places, ("place",))
 
     def _of_instances(self) -> Iterator[Metric]:
-        received = self._counted(INSTANCE.c.calling_ae_title)
+        query = select(INSTANCE.c.calling_ae_title, func.count(), func.coalesce(func.sum(INSTANCE.c.repeats), 0))
+        rows = self._rows(query.group_by(INSTANCE.c.calling_ae_title))
+        received = {(source,): float(count) for source, count, _ in rows}
+        repeats = {(source,): float(count) for source, _, count in rows}
         yield _counter("medsam2d_instances_received", "instances acknowledged, by calling AE title", received, ("source",))
+        yield _counter(
+            "medsam2d_instances_duplicate", "instances that came again with the same bytes, by who sent them first", repeats, ("source",)
+        )
 
     def _of_jobs(self) -> Iterator[Metric]:
         codes = {
@@ -94,6 +109,17 @@ class StoreMetrics(Collector):
         yield _gauge("medsam2d_job_seconds", "from complete series to delivered results, over the last 24 h", spread, ("quantile",))
         yield _gauge("medsam2d_jobs_delivered_last_day", "jobs whose results were confirmed in the last 24 h", {(): float(len(seconds))})
 
+    def _of_rules(self) -> Iterator[Metric]:
+        since, names = self._clock() - RECENT, self._rules()
+        took, outcomes = self._store.seconds_by_rule(since), self._store.outcomes_by_rule(since)
+        spread = {(name, f"{share:g}"): _quantile(list(took[name]), share) for name in names if name in took for share in QUANTILES}
+        volumes = {(name,): float(outcomes[name].volumes if name in outcomes else 0) for name in names}
+        withheld = {(name,): float(outcomes[name].withheld if name in outcomes else 0) for name in names}
+        words = "from the arrival of the last instance to delivered results, over the last 24 h, by rule"
+        yield _gauge("medsam2d_rule_seconds", words, spread, ("rule", "quantile"))
+        yield _gauge("medsam2d_rule_volumes_last_day", "volumes that a rule matched in jobs of the last 24 h", volumes, ("rule",))
+        yield _gauge("medsam2d_rule_withheld_last_day", "targets withheld for their quality in jobs of the last 24 h", withheld, ("rule",))
+
     def _of_outbox(self) -> Iterator[Metric]:
         waiting: dict[tuple[str, ...], float] = {}
         ages: dict[tuple[str, ...], float] = {}
@@ -113,9 +139,6 @@ class StoreMetrics(Collector):
         total = {(name,): float(found.total) for name, found in usage.items()}
         yield _gauge("medsam2d_disk_free_bytes", "free space where a folder lies", free, ("folder",))
         yield _gauge("medsam2d_disk_size_bytes", "size of that file system", total, ("folder",))
-
-    def _counted(self, column: ColumnElement[str]) -> dict[tuple[str, ...], float]:
-        return {(name,): float(count) for name, count in self._rows(select(column, func.count()).group_by(column))}
 
     def _rows(self, query: Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         with self._store.database.reading() as connection:

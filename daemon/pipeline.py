@@ -83,7 +83,7 @@ def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Sk
         results = write_results(findings, tools.result)
     if not kept.results:
         reasons = tuple(reason for verdict in verdicts for reason in verdict.reasons) + missing
-        return Skipped(reasons=reasons, written=results.written, shadow=plan.rule.shadow)
+        return Skipped(reasons=reasons, written=results.written, shadow=plan.rule.shadow, rule=plan.rule.name, withheld=len(verdicts))
     return Segmented(
         written=results.written,
         provenance=results.provenance,

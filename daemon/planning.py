@@ -34,6 +34,10 @@ class Skipped:
     """A report that says so, where the rule asks for one."""
     shadow: bool = False
     """Whether the rule is in shadow: what is written is sent to nobody."""
+    rule: str = ""
+    """The rule that matched; empty where none did, or it passed this volume over for another one."""
+    withheld: int = 0
+    """Targets whose mask was not good enough to deliver."""
 
 
 @dataclass(frozen=True, kw_only=True)

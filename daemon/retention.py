@@ -48,13 +48,14 @@ class Retention:
         return True
 
     def sweep(self) -> int:
-        """Remove up to `BATCH` inputs for each reason, and the results and masks that are old enough; return how many files went."""
+        """Remove up to `BATCH` inputs for each reason, and results, masks and pictures of enough age; return how many files went."""
         inputs = self._remove_inputs()
         results = self._remove_old(self.folders.results, "*.dcm", self.settings.results_days, keep=self.store.unsettled_results)
         masks = self._remove_old(self.folders.masks, "*.npz", self.settings.inputs_days, keep=lambda _paths: frozenset())
-        if inputs + results + masks:
-            LOG.info("removed %d inputs, %d results and %d masks", inputs, results, masks)
-        return inputs + results + masks
+        pictures = self._remove_old(self.folders.pictures, "*", self.settings.inputs_days, keep=lambda _paths: frozenset())
+        if inputs + results + masks + pictures:
+            LOG.info("removed %d inputs, %d results, %d masks and %d pictures", inputs, results, masks, pictures)
+        return inputs + results + masks + pictures
 
     def _remove_inputs(self) -> int:
         now = self.clock()

@@ -177,6 +177,7 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     from daemon.corrections import examine_conflicts  # torch and the codecs load only in the worker's process
     from daemon.mask_shelf import MaskShelf
     from daemon.models import resident_models
+    from daemon.result_pictures import ResultPictures
     from daemon.worker import Worker
 
     identity = this_process("worker")
@@ -196,6 +197,7 @@ def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         alive=life.alive,
         stop=life.stop,
         shelf=shelf,
+        pictures=ResultPictures(settings.folders.pictures) if settings.web is not None and settings.web.pictures else None,
     )
     models.warm_up()
     life.ready(f"on {models.device} with weights {models.default}, {len(worker.ruleset.rules)} rules")
@@ -268,7 +270,7 @@ def show(settings: Config, book: Store, audit: Audit, life: Life) -> None:
 
     if settings.web is None:
         raise ConfigError("web: expected settings for the status page, got none; add `web: {port: 8119}` to the configuration")
-    serve_pages(settings, settings.web, book, life)
+    serve_pages(settings, settings.web, book, audit, life)
 
 
 def notify_people(settings: Config, book: Store, audit: Audit, life: Life) -> None:

@@ -25,6 +25,7 @@ from daemon.database.errors import (
 from daemon.database.identity import WorkerIdentity, process_is_alive, this_process
 from daemon.database.instances import InstanceBook
 from daemon.database.job import Job, Priority
+from daemon.database.job_rules import RuleBook, RuleOutcome
 from daemon.database.jobs import JobBook, Predecessor
 from daemon.database.migrations import migrate
 from daemon.database.other_studies import OtherStudiesBook
@@ -57,6 +58,7 @@ __all__ = [
     "Priority",
     "ResultConflict",
     "Results",
+    "RuleOutcome",
     "SeriesState",
     "Settled",
     "Store",
@@ -82,6 +84,7 @@ class Store(
     SeriesBook,
     ClaimBook,
     JobBook,
+    RuleBook,
     OutboxBook,
     CommitmentBook,
     OwnResultBook,

@@ -25,10 +25,12 @@ from daemon.planning import Skipped
 from daemon.predecessors import predecessor_object
 from daemon.refusals import Refusal
 from daemon.request import SeriesRequest
+from daemon.result_pictures import ResultPictures
+from daemon.rule_tally import RuleTally
 from daemon.spool import expect_as_received
 from daemon.stages import Stages
 from daemon.step_limit import StepLimit
-from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, Store, WorkerIdentity
+from daemon.store import Job, JobState, LeaseLost, OutboxItem, Predecessor, Results, RuleOutcome, Store, WorkerIdentity
 from daemon.tools import ModelRoom, Tools
 from daemon.written import ObjectKind, WrittenObject
 from dicom_io.series import read_series
@@ -70,6 +72,8 @@ class Worker:
     drain_seconds: float = DRAIN_SECONDS
     shelf: MaskShelf | None = None
     """Where masks are kept, so that a crash after inference and a corrected header cost none."""
+    pictures: ResultPictures | None = None
+    """Where pictures for the status page are kept, if it shows them."""
     _stop_seen: float | None = None
 
     def work_once(self) -> bool:
@@ -111,14 +115,17 @@ class Worker:
         reports: list[WrittenObject] = []
         results, shadows = 0, 0
         refusals: list[Refusal] = []
-        others = 0
+        others, tally = 0, RuleTally()
         predecessors = self.store.predecessors(job)
         superseded = [earlier.sop_instance_uid for earlier in predecessors]
+        if self.pictures is not None:
+            self.pictures.forget(job.id)
         for outcome in self._segment(job, predecessors, stages):
             if superseded:  # said once there is something in their place, and before that is kept
                 self.audit.results_superseded(job, superseded)
                 superseded = []
             others += not isinstance(outcome, Refusal)
+            tally.add(outcome)
             if isinstance(outcome, Segmented):
                 reach("worker.segmented")
                 items += self._keep(job, outcome, stages)
@@ -132,14 +139,17 @@ class Worker:
                 refusals.append(outcome)
         if refusals and not others:
             error = refusals[0].error
-            self._refuse(job, error.code, str(error), reports, items)
+            self._refuse(job, error.code, str(error), reports, items, tally.outcomes())
             return
         if not results:
-            self._skip(job, [*_shadow_words(shadows), *reasons], reports, items, code=SHADOW if shadows else "skipped")
+            words, code = [*_shadow_words(shadows), *reasons], SHADOW if shadows else "skipped"
+            self.audit.job_skipped(job, words, reports)
+            self.store.skip(job, tuple(words), items, code, tally.outcomes())
+            LOG.info("job %s: skipped (%s)", job.id, "; ".join(words))
             return
         if reasons:
             self.audit.left_out(job, reasons)
-        self.store.finish_with_results(job, items)
+        self.store.finish_with_results(job, items, tally.outcomes())
         reach("worker.finished")
         LOG.info("job %s: %d volume(s), %d left out, after %.1f s", job.id, results, len(reasons), sum(stages.seconds.values()))
 
@@ -174,14 +184,17 @@ class Worker:
             )
             yield from segment_series(request, tools)
 
-    def _skip(self, job: Job, reasons: Sequence[str], reports: Sequence[WrittenObject], items: Sequence[OutboxItem], *, code: str) -> None:
-        self.audit.job_skipped(job, reasons, reports)
-        self.store.skip(job, tuple(reasons), items, code)
-        LOG.info("job %s: skipped (%s)", job.id, "; ".join(reasons))
-
-    def _refuse(self, job: Job, code: str, message: str, reports: Sequence[WrittenObject] = (), items: Sequence[OutboxItem] = ()) -> None:
+    def _refuse(
+        self,
+        job: Job,
+        code: str,
+        message: str,
+        reports: Sequence[WrittenObject] = (),
+        items: Sequence[OutboxItem] = (),
+        rules: Sequence[RuleOutcome] = (),
+    ) -> None:
         """End a job whose images can never be processed; a report may say so where it was asked for."""
-        self.store.refuse(job, code, message, items)
+        self.store.refuse(job, code, message, items, rules)
         self.audit.job_refused(job, code, message, reports)
         LOG.warning("job %s: refused [%s] %s", job.id, code, message)
 
@@ -193,6 +206,8 @@ class Worker:
         made_by = outcome.provenance
         self.audit.segmentation_created(job, made_by, outcome.written, outcome.verdicts, stages.seconds, shadow=outcome.shadow)
         reach("worker.audited")
+        if self.pictures is not None:
+            self.pictures.keep(job.id, outcome)
         made = ", ".join(f"{written.kind.value.upper()} {written.sop_instance_uid}" for written in outcome.written)
         LOG.info("job %s: %s", job.id, made)
         return items

@@ -10,6 +10,8 @@ import typer
 from daemon.audit import open_audit
 from daemon.clock import system_clock
 from daemon.commands.common import ConfigOption, JsonOption, load_settings
+from daemon.person import at_the_command_line
+from daemon.releases import release_results
 from daemon.roles import store_settings
 from daemon.store import OutboxState, open_store
 
@@ -46,8 +48,7 @@ def release_deliveries(
     settings = load_settings(config)
     store = open_store(settings.store_url, system_clock, store_settings(settings))
     try:
-        count = store.release_deliveries(destination)
+        count = release_results(store, open_audit(settings.folders.audit), destination, at_the_command_line())
     finally:
         store.close()
-    open_audit(settings.folders.audit).deliveries_released(destination, count)
     typer.echo(f"released: {count}")

@@ -15,6 +15,8 @@ from daemon.audit import open_audit
 from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings
 from daemon.contest import standing_of
 from daemon.errors import ConfigError
+from daemon.person import at_the_command_line
+from daemon.releases import release_job
 from daemon.store import IllegalMove, InputsRemoved, Job, JobState, Store, UnknownJob
 
 app = typer.Typer(help="List, show, retry and cancel jobs.", no_args_is_help=True)
@@ -69,8 +71,7 @@ def retry(job_id: JobId, config: ConfigOption = None) -> None:
     """Let a quarantined, refused, skipped or cancelled job be tried again, with all its attempts."""
     settings = load_settings(config)
     with existing_store(settings) as store, explained():
-        job = store.release(job_id)
-    open_audit(settings.folders.audit).job_released(job)
+        job = release_job(store, open_audit(settings.folders.audit), job_id, at_the_command_line())
     typer.echo(f"job {job.id}: {job.state.value}")
 
 

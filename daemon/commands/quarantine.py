@@ -17,7 +17,9 @@ from daemon.audit import open_audit
 from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings
 from daemon.commands.jobs import explained
 from daemon.errors import ConfigError
-from daemon.store import Conflict, ConflictVerdict, Job, JobState, Store
+from daemon.person import at_the_command_line
+from daemon.releases import quarantined_instance, quarantined_job, release_instances, release_job
+from daemon.store import Conflict, Job, JobState, Store
 
 app = typer.Typer(help="List, release and export what was put aside.", no_args_is_help=True)
 
@@ -49,15 +51,11 @@ def release(name: Released, config: ConfigOption = None) -> None:
     with existing_store(settings) as store:
         if name.startswith("job:"):
             with explained():
-                job = store.release(_quarantined(store, _parsed(name)[1]).id)
-            audit.job_released(job)
+                release_job(store, audit, quarantined_job(store, _parsed(name)[1]).id, at_the_command_line())
             typer.echo(f"{name}: released")
             return
-        found = _conflicts(store, name)
-        for conflict in found:
-            store.conclude(conflict.id, ConflictVerdict.RELEASED)
-            audit.conflict_examined(conflict, ConflictVerdict.RELEASED)
-    typer.echo(f"{name}: {len(found)} instances released")
+        count = release_instances(store, audit, _conflicts(store, name), at_the_command_line())
+    typer.echo(f"{name}: {count} instances released")
 
 
 @app.command()
@@ -71,10 +69,11 @@ def export(
     with existing_store(settings) as store:
         kind, number = _parsed(name)
         if kind == "job":
-            job = _quarantined(store, number)
+            with explained():
+                job = quarantined_job(store, number)
             paths, row = store.instance_paths(job), _job_row(job)
         else:
-            conflict = _conflict(store, number)
+            conflict = quarantined_instance(store, number)
             paths, row = (conflict.standing_path, conflict.path), _instance_row(conflict)
     with _new_folder(folder):
         _copy(paths, folder)
@@ -90,27 +89,12 @@ def _parsed(name: str) -> tuple[str, int]:
     return kind, int(number)
 
 
-def _quarantined(store: Store, job_id: int) -> Job:
-    with explained():
-        job = store.job(job_id)
-    if job.state is not JobState.QUARANTINED:
-        raise ConfigError(f"job {job_id}: expected a quarantined job, got one that is {job.state.value}; see `medsam2d jobs`")
-    return job
-
-
 def _conflicts(store: Store, name: str) -> tuple[Conflict, ...]:
     if not name.startswith("series:"):
-        return (_conflict(store, _parsed(name)[1]),)
+        return (quarantined_instance(store, _parsed(name)[1]),)
     found = tuple(conflict for conflict in store.conflicts() if conflict.series_instance_uid == name.removeprefix("series:"))
     if not found:
         raise ConfigError(f"{name}: no instance of this series is quarantined; `medsam2d quarantine list` shows them")
-    return found
-
-
-def _conflict(store: Store, number: int) -> Conflict:
-    found = next((conflict for conflict in store.conflicts() if conflict.id == number), None)
-    if found is None:
-        raise ConfigError(f"instance:{number}: no instance of this number is quarantined; `medsam2d quarantine list` shows them")
     return found
 
 

@@ -13,8 +13,8 @@ from daemon.arrays import is_array_file, read_arrays, write_arrays
 from daemon.config import Config, ResultSettings
 from daemon.errors import ConfigError
 from daemon.folder_study import contests, is_input_alone, read_folder, readable_requests, request_for
-from daemon.intensity_window import window_bounds
 from daemon.models import ResidentModels, resident_models
+from daemon.overlay_sheet import overlay_of
 from daemon.pipeline import Segmented, segment_series
 from daemon.planning import Skipped
 from daemon.refusals import Refusal
@@ -25,7 +25,6 @@ from daemon.weights import WeightsBook, WeightsEntry
 from daemon.written import WrittenObject
 from dicom_io.errors import RejectedInput
 from dicom_io.geometry import voxel_volume_mm3
-from dicom_io.preview import overlay_sheet
 from model.options import PropagationOptions
 from model.prompt import BoxPrompt, Prompt, check_prompts
 from rules.load import load_rules
@@ -191,18 +190,6 @@ def _write_objects(objects: Sequence[WrittenObject], request: SegmentRequest) ->
         partial.replace(path)
         paths.append(path)
     return paths[0]
-
-
-def overlay_of(outcome: Segmented) -> bytes:
-    """Return a PNG sheet with every target's outline on its largest slice."""
-    low, high = window_bounds(outcome.volume, outcome.objects.prompted[0].target)
-    return overlay_sheet(
-        outcome.volume.voxels,
-        outcome.objects.masks,
-        [segment.label for segment in outcome.provenance.segments],
-        ((low + high) / 2, high - low),
-        None,
-    )
 
 
 def _report(uid: str, outcome: Segmented, path: Path, stages: Stages) -> SeriesReport:

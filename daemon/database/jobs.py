@@ -17,6 +17,7 @@ from daemon.database.book import Book
 from daemon.database.claims import UNOWNED, change_owned
 from daemon.database.errors import InputsRemoved, UnknownJob
 from daemon.database.job import Job, job_of
+from daemon.database.job_rules import RuleOutcome, put_rules
 from daemon.database.outbox import OutboxItem, cancel_rows, put_rows, settle
 from daemon.database.outbox_rows import KEPT_STATES
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, OUTBOX
@@ -34,19 +35,27 @@ class Predecessor:
 class JobBook(Book):
     """Ends attempts, and reads, releases and cancels jobs."""
 
-    def finish_with_results(self, job: Job, results: Sequence[OutboxItem]) -> None:
+    def finish_with_results(self, job: Job, results: Sequence[OutboxItem], rules: Sequence[RuleOutcome] = ()) -> None:
         """Put the results (whose files are durable) into the outbox; the job is DELIVERING from here on.
 
         A result that a destination confirmed before, in an earlier run of this job, is not sent again. If nothing is left to
-        send, the job is DELIVERED at once.
+        send, the job is DELIVERED at once. `rules`: what it came to for each rule that matched; so for `skip` and `refuse`.
         """
         now = self.clock()
         with self.database.writing() as connection:
             _end(connection, job, JobEvent.FINISH, now, error_code=None, error_message=None)
             put_rows(connection, job.id, results, now)
+            put_rules(connection, job.id, rules, now)
             settle(connection, job.id, now)
 
-    def skip(self, job: Job, reasons: Sequence[str], results: Sequence[OutboxItem] = (), code: str = "skipped") -> None:
+    def skip(
+        self,
+        job: Job,
+        reasons: Sequence[str],
+        results: Sequence[OutboxItem] = (),
+        code: str = "skipped",
+        rules: Sequence[RuleOutcome] = (),
+    ) -> None:
         """Nothing is to be delivered but `results` (reports of what was not found); the reasons are kept for people.
 
         `code`: skipped where no rule matched or there is no segmentation, shadow where a rule in shadow made what is not sent.
@@ -55,13 +64,15 @@ class JobBook(Book):
         with self.database.writing() as connection:
             _end(connection, job, JobEvent.SKIP, now, error_code=code, error_message="; ".join(reasons))
             put_rows(connection, job.id, results, now)
+            put_rules(connection, job.id, rules, now)
 
-    def refuse(self, job: Job, code: str, message: str, results: Sequence[OutboxItem] = ()) -> None:
+    def refuse(self, job: Job, code: str, message: str, results: Sequence[OutboxItem] = (), rules: Sequence[RuleOutcome] = ()) -> None:
         """The data can never be processed; a retry does not help. `results`: reports that say so, to be delivered."""
         now = self.clock()
         with self.database.writing() as connection:
             _end(connection, job, JobEvent.REFUSE, now, error_code=code, error_message=message)
             put_rows(connection, job.id, results, now)
+            put_rules(connection, job.id, rules, now)
 
     def hand_back(self, job: Job) -> None:
         """Return an unfinished job to the queue because the worker stops in good order; it counts for nothing."""

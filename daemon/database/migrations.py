@@ -137,7 +137,26 @@ SOURCES_AND_SCHEDULES = Migration(
     ),
 )
 
-MIGRATIONS = (RECEPTION_AND_JOBS, OUTBOX_OF_RESULTS, CORRECTIONS_AND_COMPLETENESS, FORMS_AND_COMMITMENT, SOURCES_AND_SCHEDULES)
+RULES_OF_JOBS = Migration(
+    number=2026112718,
+    concept="which rules a job was for, and how often the same bytes came again",
+    statements=(
+        """CREATE TABLE job_rule (
+            job_id BIGINT NOT NULL REFERENCES job (id), rule VARCHAR NOT NULL, volumes INTEGER NOT NULL, withheld INTEGER NOT NULL,
+            arrived_at TIMESTAMP WITH TIME ZONE NOT NULL, finished_at TIMESTAMP WITH TIME ZONE NOT NULL, PRIMARY KEY (job_id, rule))""",
+        "CREATE INDEX job_rule_finished ON job_rule (finished_at)",
+        "ALTER TABLE instance ADD COLUMN repeats INTEGER",
+    ),
+)
+
+MIGRATIONS = (
+    RECEPTION_AND_JOBS,
+    OUTBOX_OF_RESULTS,
+    CORRECTIONS_AND_COMPLETENESS,
+    FORMS_AND_COMMITMENT,
+    SOURCES_AND_SCHEDULES,
+    RULES_OF_JOBS,
+)
 KNOWN = frozenset(step.number for step in MIGRATIONS)
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, literal_column, null, or_, select, update
 
 from daemon.database.book import Book
 from daemon.database.outbox_rows import SETTLED_STATES
+from daemon.database.prepared import Prepared
 from daemon.database.schema import INSTANCE, JOB, JOB_INSTANCE, OUTBOX, SERIES
 from daemon.job_states import JobState
 from daemon.series_states import OPEN_SERIES
@@ -65,11 +66,20 @@ class RetentionBook(Book):
         return frozenset(path for path in paths if str(path) in waiting or str(path) not in {row.path for row in rows})
 
 
+SEEN_AGAIN = Prepared(
+    update(INSTANCE)
+    .where(INSTANCE.c.sop_instance_uid == bindparam("uid"), INSTANCE.c.sha256 == bindparam("hash"))
+    .values(
+        removed_at=null(),
+        path=bindparam("file"),
+        repeats=func.coalesce(INSTANCE.c.repeats, literal_column("0")) + literal_column("1"),
+    )
+)
+
+
 def seen_again(connection: Connection, instance: SpooledInstance) -> None:
-    """A known instance came again. Where its file had been removed or damaged, the spool holds it anew: that one is its file now."""
-    same = (INSTANCE.c.sop_instance_uid == instance.sop_instance_uid) & (INSTANCE.c.sha256 == instance.sha256)
-    changed = INSTANCE.c.removed_at.is_not(None) | (INSTANCE.c.path != str(instance.path))
-    connection.execute(update(INSTANCE).where(same, changed).values(removed_at=None, path=str(instance.path)))
+    """A known instance came again, which is counted. Where its file was gone or damaged, the spool holds it anew: that is its file now."""
+    SEEN_AGAIN.change(connection, {"uid": instance.sop_instance_uid, "hash": instance.sha256, "file": str(instance.path)})
 
 
 def _open_series_of_instance() -> ColumnElement[bool]:

@@ -57,6 +57,7 @@ INSTANCE = Table(
     Column("verdict", String(32)),  # what an examination made of other bytes under a taken UID; empty: not examined yet
     Column("superseded_by", BigInteger),  # the instance that now stands for this one
     Column("removed_at", UtcDateTime),  # when retention removed the file
+    Column("repeats", Integer),  # how often the same bytes came again; empty: never
 )
 
 SERIES = Table(
@@ -129,6 +130,17 @@ JOB_INSTANCE = Table(
     METADATA,
     Column("job_id", BigInteger, primary_key=True, autoincrement=False),
     Column("instance_id", BigInteger, primary_key=True, autoincrement=False),
+)
+
+JOB_RULE = Table(
+    "job_rule",
+    METADATA,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("rule", String, primary_key=True),
+    Column("volumes", Integer, nullable=False),  # of its series that the rule matched
+    Column("withheld", Integer, nullable=False),  # targets in them whose mask was not good enough to deliver
+    Column("arrived_at", UtcDateTime, nullable=False),  # when the last of the job's instances came
+    Column("finished_at", UtcDateTime, nullable=False),  # when the worker was done
 )
 
 OUTBOX = Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from daemon.database.job import job_of
 from daemon.database.schema import JOB
 from daemon.job_states import JobState
 from daemon.ledger import ledger
+from daemon.result_pictures import ResultPicture, ResultPictures
 from daemon.store import Job, Store
 from daemon.summary import summary
 
@@ -58,6 +60,17 @@ class JobLine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RuleLine:
+    """What a rule did in the last day."""
+
+    name: str
+    volumes: int
+    withheld: int
+    median: str
+    """From the last image to delivered results, in words; empty where nothing was delivered."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Overview:
     """The first page."""
 
@@ -68,6 +81,8 @@ class Overview:
     held: Mapping[str, int]
     outbox: tuple[tuple[str, int, int], ...]
     """(destination, waiting, quarantined), every destination of the configuration."""
+    rules: tuple[RuleLine, ...]
+    """In the order in which they are tried."""
     ledger: Mapping[str, int]
     balanced: bool
     disks: tuple[tuple[str, int, str], ...]
@@ -88,10 +103,18 @@ class JobPage:
     """(when, what), the earliest first."""
     results: tuple[tuple[str, str, str], ...]
     """(destination, SOP Instance UID, state)."""
+    pictures: tuple[ResultPicture, ...]
 
 
-def overview(store: Store, now: datetime, destinations: Sequence[str], folders: Mapping[str, Path], faults: Mapping[str, str]) -> Overview:
-    """Return the first page; `faults`: what the readiness checks found."""
+def overview(
+    store: Store,
+    now: datetime,
+    destinations: Sequence[str],
+    folders: Mapping[str, Path],
+    rules: Sequence[str],
+    faults: Mapping[str, str],
+) -> Overview:
+    """Return the first page; `rules`: the configured ones by name; `faults`: what the readiness checks found."""
     seen, accounts = summary(store, errors=0), ledger(store)
     waiting = store.waiting_by_destination()
     outbox = tuple((name, sum(found.values()) - found.get("QUARANTINED", 0), found.get("QUARANTINED", 0))
@@ -102,6 +125,7 @@ def overview(store: Store, now: datetime, destinations: Sequence[str], folders: 
         arriving=seen.series_waiting,
         held=seen.series_held,
         outbox=outbox,
+        rules=_rules(store, now - timedelta(days=1), rules),
         ledger={name.replace("_", " "): count for name, count in asdict(accounts).items()},
         balanced=accounts.balanced,
         disks=tuple(_disk(name, folder) for name, folder in folders.items() if folder.is_dir()),
@@ -118,7 +142,7 @@ def latest_jobs(store: Store, now: datetime, limit: int, state: JobState | None 
         return tuple(_line(job_of(row), now) for row in connection.execute(query))
 
 
-def job_page(store: Store, job_id: int, now: datetime) -> JobPage:
+def job_page(store: Store, job_id: int, now: datetime, pictures: ResultPictures | None) -> JobPage:
     """Return the page of a job. Raises `daemon.store.UnknownJob`."""
     job = store.job(job_id)
     return JobPage(
@@ -129,17 +153,18 @@ def job_page(store: Store, job_id: int, now: datetime) -> JobPage:
         instances=len(store.instance_paths(job)),
         events=tuple(_events(job)),
         results=tuple((entry.destination, entry.sop_instance_uid, entry.state.value.lower()) for entry in store.deliveries_of(job)),
+        pictures=() if pictures is None else pictures.of(job_id),
     )
 
 
 def _events(job: Job) -> list[tuple[str, str]]:
     standing = standing_of(job)
-    events = [(_moment(job.created_at), "its series was complete" + (f", but {job.partial_reason}" if job.partial_reason else ""))]
+    events = [(moment_text(job.created_at), "its series was complete" + (f", but {job.partial_reason}" if job.partial_reason else ""))]
     if standing is not None:
-        events.append((_moment(job.created_at), f"rule {standing.rule}: {standing.words}"))
+        events.append((moment_text(job.created_at), f"rule {standing.rule}: {standing.words}"))
     if job.attempt:
         events.append(("", f"claimed by a worker {job.attempt} time(s), {job.failures} failure(s)"))
-    events.append((_moment(job.updated_at), f"{job.state.value.lower()}{': ' if _reason(job) else ''}{_reason(job)}"))
+    events.append((moment_text(job.updated_at), f"{job.state.value.lower()}{': ' if reason_text(job) else ''}{reason_text(job)}"))
     if job.superseded_by is not None:
         events.append(("", f"superseded by job {job.superseded_by}"))
     return events
@@ -153,13 +178,14 @@ def _line(job: Job, now: datetime) -> JobLine:
         tone=TONES[job.state],
         series=job.series_instance_uid,
         source=job.calling_ae_title,
-        queued=_moment(job.created_at),
+        queued=moment_text(job.created_at),
         took=_span(end - job.created_at),
-        reason=_reason(job),
+        reason=reason_text(job),
     )
 
 
-def _reason(job: Job) -> str:
+def reason_text(job: Job) -> str:
+    """Return why a job did not go on, without a traceback's words; empty for one that did."""
     if not job.error_code:
         return ""
     if job.error_code.startswith(TRACEBACK):
@@ -177,13 +203,26 @@ def _alarms(
     if quarantined:
         found.append(Alarm(tone="bad", text=f"{quarantined} job(s) are put aside and wait for a person."))
     found += [
-        Alarm(tone="bad", text=f"{refused} result(s) are refused by {name}: `medsam2d deliveries list` says why.")
+        Alarm(tone="bad", text=f"{refused} result(s) are refused by {name}: the quarantine says why.")
         for name, _, refused in outbox
         if refused
     ]
     if drained is not None:
-        found.append(Alarm(tone="warning", text=f"Drained since {_moment(drained)}: no job begins until `medsam2d drain --off`."))
+        found.append(Alarm(tone="warning", text=f"Drained since {moment_text(drained)}: no job begins until `medsam2d drain --off`."))
     return found
+
+
+def _rules(store: Store, since: datetime, names: Sequence[str]) -> tuple[RuleLine, ...]:
+    outcomes, took = store.outcomes_by_rule(since), store.seconds_by_rule(since)
+    return tuple(
+        RuleLine(
+            name=name,
+            volumes=outcomes[name].volumes if name in outcomes else 0,
+            withheld=outcomes[name].withheld if name in outcomes else 0,
+            median=_span(timedelta(seconds=statistics.median(took[name]))) if name in took else "",
+        )
+        for name in names
+    )
 
 
 def _disk(name: str, folder: Path) -> tuple[str, int, str]:
@@ -191,7 +230,8 @@ def _disk(name: str, folder: Path) -> tuple[str, int, str]:
     return name, round(100 * (usage.total - usage.free) / usage.total), f"{usage.free / 2**30:.1f} GiB free"
 
 
-def _moment(moment: datetime) -> str:
+def moment_text(moment: datetime) -> str:
+    """Return a moment as every page writes it."""
     return f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from functools import partial
+from collections.abc import Mapping
 
 import uvicorn
 
+from daemon.audit import Audit
 from daemon.child import Life, repeat
 from daemon.clock import Clock, system_clock
 from daemon.config import Config, WebSettings
 from daemon.disk import Reserve
-from daemon.health import Check, failing, port_is_open, reserve_is_kept, store_can_be_written
+from daemon.health import Check, Readiness, port_is_open, reserve_is_kept, store_can_be_written
 from daemon.metrics import StoreMetrics, exposition
+from daemon.result_pictures import ResultPictures
+from daemon.rule_names import RuleNames
 from daemon.store import Store
+from daemon.web.actions import Action, actions_of
 from daemon.web.app import Views, application
 from daemon.web.pages import LATEST_JOBS, job_page, latest_jobs, overview
+from daemon.web.punctual import Punctual
+from daemon.web.quarantine import destination_lines, quarantine
 from daemon.web.token import read_token
 from dicom_io.errors import PortUnavailable
 
@@ -28,13 +34,21 @@ ANSWER_SECONDS = 5.0
 """How long an answer that is on its way is waited for when the process stops."""
 
 
-def serve_pages(settings: Config, own: WebSettings, store: Store, life: Life) -> None:
+def serve_pages(settings: Config, own: WebSettings, store: Store, audit: Audit, life: Life) -> None:
     """Serve until told to stop. Raises ConfigError or PortUnavailable."""
-    app = application(views_of(settings, store), (*LOOPBACK, own.host, *own.hosts), read_token(own.token_file))
+    actions = actions_of(settings, store, audit) if own.actions else {}
+    app = application(views_of(settings, store, actions=actions), (*LOOPBACK, own.host, *own.hosts), read_token(own.token_file))
     with _listening(own) as listening:
         patience = int(ANSWER_SECONDS)
         quiet = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=patience
+            app,
+            http=Punctual,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=patience,
         )
         server = uvicorn.Server(quiet)
         # Off the main thread uvicorn takes no signals: `life` hears them.
@@ -54,18 +68,24 @@ def serve_pages(settings: Config, own: WebSettings, store: Store, life: Life) ->
             thread.join(ANSWER_SECONDS)
 
 
-def views_of(settings: Config, store: Store, clock: Clock = system_clock) -> Views:
-    """Return what the application shows of a configuration and its store."""
+def views_of(settings: Config, store: Store, clock: Clock = system_clock, actions: Mapping[str, Action] | None = None) -> Views:
+    """Return what the application shows of a configuration and its store, and what its buttons do."""
     folders = {"spool": settings.folders.spool, "state": settings.folders.state, "results": settings.folders.results}
-    metrics = StoreMetrics(store, clock, folders)
-    check = partial(failing, checks_of(settings, store))
+    rules = RuleNames(settings.rules.paths)
+    metrics = StoreMetrics(store, clock, folders, rules)
+    pictures = None if settings.web is not None and not settings.web.pictures else ResultPictures(settings.folders.pictures)
+    check = Readiness(checks_of(settings, store)).failing
     return Views(
-        overview=lambda: overview(store, clock(), tuple(settings.destinations), folders, check()),
+        overview=lambda: overview(store, clock(), tuple(settings.destinations), folders, rules(), check()),
         jobs=lambda state: latest_jobs(store, clock(), LATEST_JOBS, state),
-        job=lambda job_id: job_page(store, job_id, clock()),
+        job=lambda job_id: job_page(store, job_id, clock(), pictures),
+        picture=lambda job_id, number: None if pictures is None else pictures.read(job_id, number),
+        destinations=lambda: destination_lines(settings, store),
+        quarantine=lambda: quarantine(store),
         metrics=lambda: exposition(metrics),
         failing=check,
         now=clock,
+        actions=actions or {},
     )
 
 

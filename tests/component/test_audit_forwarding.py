@@ -19,6 +19,7 @@ from daemon.atna import AuditSource, Patient
 from daemon.audit import open_audit
 from daemon.audit_forwarding import Forwarder, patients_in
 from daemon.destination_settings import DestinationTls
+from daemon.person import at_the_command_line
 from daemon.routes import tls_context
 from daemon.spool import Spool
 from daemon.syslog_tls import Repository, RepositoryUnreachable, frame, send
@@ -93,7 +94,7 @@ def test_what_a_repository_did_not_read_is_sent_again_and_the_rest_once(tmp_path
     folder = tmp_path / "audit"
     audit, sink = open_audit(folder, FakeClock()), Sink(hangs_up=True)
     audit.application_started()
-    audit.deliveries_released(None, 1)  # has no message
+    audit.deliveries_released(None, 1, at_the_command_line())  # has no message
     with repository(sink, certificates) as target:
         own = forwarder(folder, lambda frames: send(target, frames))
         with pytest.raises(RepositoryUnreachable):

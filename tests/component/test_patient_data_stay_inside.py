@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from daemon.config import Config, FolderSettings, ListenerSettings
 from daemon.logs import configure_logging
+from daemon.result_pictures import ResultPictures
 from daemon.store import JobState
 from daemon.web.app import application
 from daemon.web.server import views_of
@@ -81,6 +82,7 @@ def test_nobody_who_looks_at_the_service_learns_who_the_patient_is(
     configure_logging("debug", "worker")
     try:
         site = Site(tmp_path, answer, planted(tmp_path / "images", missing))
+        site.worker.pictures = ResultPictures(tmp_path / "pictures")
         site.worker.work_once()
     finally:
         logging.getLogger().handlers[:] = handlers
@@ -90,6 +92,7 @@ def test_nobody_who_looks_at_the_service_learns_who_the_patient_is(
     seen = {"log": capsys.readouterr().err, **pages(site, tmp_path)}
     seen["names of files"] = "\n".join(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if "images" not in path.parts)
     seen["audit trail"] = "".join(path.read_text() for path in site.audit_folder.glob("*.jsonl"))
+    assert ("<img" in seen["/jobs/1"]) is (name == "success")
     assert "job 1" in seen["log"], "nothing was logged, so that this proves nothing"
     found = {place: [value for value in VALUES if value in text] for place, text in seen.items()}
     assert {place: values for place, values in found.items() if values} == {}
@@ -100,7 +103,7 @@ def pages(site: Site, folder: Path) -> dict[str, str]:
     """Every page, and the metrics."""
     settings = Config(folders=FolderSettings(state=folder), listener=ListenerSettings(port=1))
     browser = TestClient(application(views_of(settings, site.store, site.clock), ("testserver",), None))
-    return {path: browser.get(path).text for path in ("/", "/jobs", "/jobs/1", "/metrics", "/readyz")}
+    return {path: browser.get(path).text for path in ("/", "/jobs", "/jobs/1", "/quarantine", "/destinations", "/metrics", "/readyz")}
 
 
 def expect_inside(folder: Path) -> None:

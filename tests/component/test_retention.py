@@ -65,6 +65,17 @@ def keeper(site: Site) -> Keeper:
     return Keeper(site)
 
 
+def test_pictures_of_results_go_with_the_inputs_that_they_show(keeper: Keeper) -> None:
+    folder = keeper.folders.pictures
+    folder.mkdir()
+    for name, days in (("1-1.png", 15), ("2-1.png", 13), (".torn.part", 15)):
+        (folder / name).write_bytes(b"x")
+        written = (START - timedelta(days=days)).timestamp()
+        os.utime(folder / name, (written, written))
+    assert keeper.retention.sweep() == 2
+    assert [path.name for path in folder.iterdir()] == ["2-1.png"]
+
+
 def test_inputs_go_when_they_are_old_and_delivered_and_stay_in_the_books(keeper: Keeper) -> None:
     paths = keeper.receive("1.1")
     made = keeper.finish()

@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from sqlalchemy import select
 
+from daemon.database.schema import INSTANCE
 from daemon.ledger import ledger
 from daemon.spool import Recording
 from daemon.store import open_store
@@ -16,6 +18,10 @@ from tests.component.store_site import START, Site, instance
 def test_the_same_instance_is_new_once_and_a_duplicate_ever_after(site: Site) -> None:
     assert [site.store.record_instance(instance(1)) for _ in range(3)] == [Recording.NEW, Recording.DUPLICATE, Recording.DUPLICATE]
     assert ledger(site.store).received == 1
+    site.store.record_instance(instance(2))
+    with site.store.database.reading() as connection:
+        repeats = connection.execute(select(INSTANCE.c.sop_instance_uid, INSTANCE.c.repeats).order_by(INSTANCE.c.id)).all()
+    assert [tuple(row) for row in repeats] == [("1.2.3.1", 2), ("1.2.3.2", None)]
 
 
 def test_other_bytes_under_a_taken_uid_are_kept_and_quarantined(site: Site) -> None:

@@ -11,9 +11,9 @@ from sqlalchemy import insert, select
 
 from daemon.database.schema import JOB
 from daemon.job_states import IllegalMove, JobState
-from daemon.store import Backoff, Job, LeaseLost, OutboxItem, Priority, Store, UnknownJob
+from daemon.store import Backoff, Job, LeaseLost, OutboxItem, Priority, RuleOutcome, Store, UnknownJob
 from daemon.summary import summary
-from tests.component.store_site import BOOT, Site, claimed, instance, queued, worker
+from tests.component.store_site import BOOT, Site, claimed, instance, queued, result, worker
 
 
 def nobody(_pid: int) -> bool:
@@ -240,3 +240,22 @@ def test_the_summary_counts_what_is_where(site: Site) -> None:
     assert [(error.job_id, error.code, error.message) for error in seen.last_errors] == [(first.id, "gantry-tilt", "12 degrees")]
     assert [job.id for job in site.store.jobs(JobState.REFUSED)] == [first.id]
     assert len(site.store.jobs()) == 2
+
+
+def test_a_job_keeps_what_it_came_to_for_each_rule_and_a_later_attempt_says_it_anew(site: Site) -> None:
+    queued(site)
+    site.clock.forward(10)
+    job = claimed(site)
+    site.store.skip(job, ["withheld"], rules=[RuleOutcome(rule="liver", volumes=1, withheld=2)])
+    before, soon = site.clock.now, site.clock.now + timedelta(seconds=1)
+    assert site.store.outcomes_by_rule(before) == {"liver": RuleOutcome(rule="liver", volumes=1, withheld=2)}
+    assert site.store.outcomes_by_rule(soon) == {}
+    site.store.release(job.id)
+    later = [RuleOutcome(rule=name, volumes=1, withheld=0) for name in ("liver", "spleen")]
+    site.store.finish_with_results(claimed(site), [result(site.folder)], later)
+    assert site.store.outcomes_by_rule(before) == {one.rule: one for one in later}
+    assert site.store.seconds_by_rule(before) == {}, "nothing is delivered yet"
+    site.clock.forward(5)
+    (delivery,) = site.store.claim_deliveries(worker(), "pacs")
+    site.store.delivered(delivery)
+    assert site.store.seconds_by_rule(before) == {"liver": (15.0,), "spleen": (15.0,)}

@@ -14,10 +14,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from daemon.config import Config, FolderSettings, ListenerSettings, load_config
+from daemon.config import Config, FolderSettings, ListenerSettings, RulesSettings, load_config
 from daemon.errors import ConfigError
 from daemon.job_states import JobState
-from daemon.store import Priority
+from daemon.store import Priority, RuleOutcome
 from daemon.web.app import COOKIE, Views, application
 from daemon.web.server import views_of
 from daemon.web.token import read_token
@@ -28,6 +28,7 @@ from tests.component.store_site import Site, claimed, instance, new_site, queued
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-of-some-length"
+RULE = "ct-lungs"
 EVIL = "<script>alert(1)</script>"
 
 
@@ -39,7 +40,8 @@ def site(tmp_path: Path) -> Site:
 @pytest.fixture
 def settings(site: Site) -> Config:
     (site.folder / "state" / "spool").mkdir(parents=True)
-    return Config(folders=FolderSettings(state=site.folder / "state"), listener=ListenerSettings(port=1))
+    rules = RulesSettings(paths=(REPOSITORY / "rules" / "library",))
+    return Config(folders=FolderSettings(state=site.folder / "state"), listener=ListenerSettings(port=1), rules=rules)
 
 
 def views(site: Site, settings: Config, **changes: object) -> Views:
@@ -127,7 +129,7 @@ def test_nothing_of_the_store_is_shown_without_the_token(site: Site, settings: C
     assert "SameSite=strict" in cookie
     assert answer.cookies[COOKIE]
     assert browser.get("/").status_code == 200, "the browser kept the cookie"
-    assert browser.post("/login", content="token=" + "x" * 10_000).status_code == 403
+    assert browser.post("/login", content="token=" + "x" * 10_000).status_code == 413
 
 
 def test_ready_means_that_an_image_could_be_taken_now(site: Site, settings: Config) -> None:
@@ -143,7 +145,12 @@ def test_ready_means_that_an_image_could_be_taken_now(site: Site, settings: Conf
 
 
 def test_metrics_count_what_the_store_knows_and_carry_no_uid(site: Site, settings: Config) -> None:
-    job = finished(site, item(site, 1))
+    queued(site, series="9.0")
+    site.clock.forward(30)
+    rules = [RuleOutcome(rule=RULE, volumes=2, withheld=1), RuleOutcome(rule="of an earlier configuration", volumes=1, withheld=0)]
+    site.store.finish_with_results(claimed(site), [item(site, 1)], rules)
+    (job,) = (one.id for one in site.store.jobs())
+    site.store.record_instance(instance(1, site.clock(), series="9.0"))
     site.clock.forward(90)
     (delivery,) = site.store.claim_deliveries(worker(), "pacs")
     site.store.delivered(delivery)
@@ -154,11 +161,18 @@ def test_metrics_count_what_the_store_knows_and_carry_no_uid(site: Site, setting
     waiting = next(one for one in site.store.waiting_series() if one.series_instance_uid == "9.2")
     site.store.complete_series(waiting, Priority.STAT)
     site.clock.forward(10)
+    assert re.search(rf"<td>{RULE}</td>\s*<td[^>]*>2</td><td[^>]*>1</td><td[^>]*>2 min</td>", client(site, settings).get("/").text)
     text = client(site, settings).get("/metrics").text
     found = {(name, *sorted(labels.values())): value for name, labels, value in series_of(text)}
     assert found["medsam2d_jobs", "delivered"] == 1
     assert found["medsam2d_jobs", "queued"] == 1
-    assert found["medsam2d_job_seconds", "0.95"] == 90
+    assert found["medsam2d_job_seconds", "0.95"] == 120
+    assert found["medsam2d_rule_seconds", "0.95", RULE] == 120
+    assert found["medsam2d_rule_volumes_last_day", RULE] == 2
+    assert found["medsam2d_rule_withheld_last_day", RULE] == 1
+    assert found["medsam2d_rule_volumes_last_day", "mr-brain"] == 0
+    assert "of an earlier configuration" not in text, "labels are bounded by the configuration"
+    assert found["medsam2d_instances_duplicate_total", "SCANNER"] == 1
     assert found["medsam2d_jobs_without_result", "refused", "uneven-spacing"] == 1
     assert found["medsam2d_instances_received_total", "SCANNER"] == 6
     assert found["medsam2d_ledger_instances", "refused"] == 3
@@ -199,7 +213,8 @@ def test_the_role_serves_a_new_store_by_itself_and_ends_when_told(tmp_path: Path
 
 
 def test_every_metric_of_the_dashboard_and_the_alerts_exists(site: Site, settings: Config) -> None:
-    finished(site, item(site, 1))
+    queued(site, series="9.0")
+    site.store.finish_with_results(claimed(site), [item(site, 1)], [RuleOutcome(rule=RULE, volumes=1, withheld=0)])
     (delivery,) = site.store.claim_deliveries(worker(), "pacs")
     site.store.delivered(delivery)
     queued(site, series="9.1")

@@ -6,23 +6,23 @@ import itertools
 import re
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import uvicorn
 from PIL import Image
 
+from daemon.audit import open_audit
+from daemon.audit_chain import records
 from daemon.config import Config
-from daemon.web.app import Views, application
+from daemon.job_states import JobState
+from daemon.web.actions import actions_of
 from daemon.web.pages import Alarm
 from daemon.web.server import views_of
 from tests.component.delivery_site import finished, item
 from tests.component.store_site import Site, claimed, new_site, queued
 from tests.component.test_web import settings
+from tests.component.web_site import served
 
 __all__ = ["settings"]
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -33,23 +33,6 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="not installed: chromium
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return new_site(tmp_path)
-
-
-@contextmanager
-def served(views: Views) -> Iterator[str]:
-    """The application on a port of loopback."""
-    app = application(views, ("127.0.0.1",), None)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        thread.join(0.01)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 def browse(url: str, *arguments: str, profile: Path) -> str:
@@ -67,6 +50,8 @@ def busy(site: Site) -> Site:
     queued(site, series="2.25.18")
     site.store.refuse(claimed(site), "uneven-spacing", "the slices are unevenly spaced: usually 2.500 mm apart, but 5.000 mm in one place")
     queued(site, series="2.25.19")
+    site.store.fail(claimed(site), "worker-died", "the worker's process ended without a word, 3 times", 1)
+    queued(site, series="2.25.20")
     return site
 
 
@@ -88,12 +73,25 @@ def test_the_overview_is_drawn_in_the_colours_that_the_person_prefers(
         assert len(colours) > 50, "text and cards are drawn"
 
 
-def test_the_page_shows_what_the_store_knows_and_keeps_itself_fresh(site: Site, settings: Config, tmp_path: Path) -> None:
-    views = views_of(settings, busy(site).store, site.clock)
+HAND = """
+const look = setInterval(() => {
+  const alarms = document.querySelector(".alarms");
+  if (alarms && alarms.textContent.includes("look 2")) { clearInterval(look); document.querySelector('nav a[href="/quarantine"]').click(); }
+}, 500);
+if (location.pathname === "/quarantine" && !location.search) document.querySelector('button[aria-label="Try again: job 2"]').click();
+"""
+"""Waits until the page has renewed itself, goes to the quarantine and presses a button there."""
+
+
+def test_the_page_keeps_itself_fresh_and_its_buttons_work_as_a_browser_sends_forms(site: Site, settings: Config, tmp_path: Path) -> None:
+    audit = open_audit(tmp_path / "audit", site.clock)
+    views = views_of(settings, busy(site).store, site.clock, actions_of(settings, site.store, audit))
     looks = itertools.count(1)
     counted = replace(views, overview=lambda: replace(views.overview(), alarms=(Alarm(tone="warning", text=f"look {next(looks)}"),)))
-    with served(counted) as url:
+    with served(counted, hand=HAND) as url:
         page = browse(url, "--dump-dom", "--virtual-time-budget=35000", profile=tmp_path / "profile")
     text = re.sub(r"<[^>]+>", " ", page)
-    assert "[gate-failure] seg 2.25.4: expected the voxels that were meant" in text
-    assert int(re.findall(r"look (\d+)", text)[0]) >= 2, "the script has put a later look in its place"
+    assert "Job 2 is queued and will be tried again." in text
+    assert "[worker-died] the worker's process ended without a word" in text, "what is still in quarantine"
+    assert site.store.job(2).state is JobState.QUEUED
+    assert [record.event for record in records(tmp_path / "audit")] == ["job-released"], "once, though the page renews itself"

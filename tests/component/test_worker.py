@@ -20,7 +20,7 @@ from daemon.config import Config, RulesSettings
 from daemon.destination_settings import DicomDestination
 from daemon.receiver import Receiver
 from daemon.spool import Spool
-from daemon.store import JobState, Results, Store, open_store, this_process
+from daemon.store import JobState, Results, RuleOutcome, Store, open_store, this_process
 from daemon.worker import Worker
 from dicom_io.part10 import read_file
 from dicom_io.received import ReceivedInstance, StoreOutcome
@@ -248,6 +248,7 @@ def test_an_empty_mask_is_withheld_and_the_job_skipped_with_the_reason(tmp_path:
     assert job.state is JobState.SKIPPED
     assert job.error_message == "Liver: the mask is empty"
     assert site.events() == ["job-skipped"]
+    assert site.store.outcomes_by_rule(datetime(2026, 1, 1, tzinfo=UTC)) == {"box": RuleOutcome(rule="box", volumes=1, withheld=1)}
 
 
 def test_nothing_is_computed_of_a_file_that_changed_on_the_disk_until_the_study_is_sent_once_more(tmp_path: Path, images: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from daemon.audit import Audit, open_audit
 from daemon.audit_chain import AuditRecord, records, verify
 from daemon.audit_observers import DeliveryAudit
+from daemon.person import Person
 from dicom_io.association_log import AssociationEvent, AssociationEventKind
 from tests.component.store_site import FakeClock, claimed, new_site, queued, result, worker
 
@@ -93,12 +94,18 @@ def test_each_end_of_a_job_has_its_event_with_the_reason(audit: Audit, tmp_path:
     audit.job_skipped(job, ["rule ct: expected Modality CT, got MR"])
     audit.job_refused(job, "gantry-tilt", "12 degrees")
     audit.job_quarantined(job, "worker-died")
-    audit.job_released(job)
+    audit.job_released(job, Person(way="status page", address="192.0.2.7", proof="token"))
     audit.job_cancelled(job)
     found = kept(tmp_path)
     assert [record.event for record in found] == ["job-skipped", "job-refused", "job-quarantined", "job-released", "job-cancelled"]
     assert found[0].details["reasons"] == ["rule ct: expected Modality CT, got MR"]
     assert found[1].details["code"] == "gantry-tilt"
+    assert {name: found[3].details[name] for name in ("by", "address", "proof")} == {
+        "by": "status page",
+        "address": "192.0.2.7",
+        "proof": "token",
+    }
+    assert "user" not in found[3].details, "the page knows no users"
 
 
 @pytest.mark.parametrize(("trusted", "expected"), [(True, "weights-trusted"), (False, "weights-installed")])
