@@ -16,6 +16,7 @@ from dicom_io.errors import UnplacedAnnotation
 from dicom_io.frame_attributes import plane_of_frame, whole_number
 from dicom_io.geometry import Float64, PlaneGeometry
 from dicom_io.instance import InstanceHeader
+from dicom_io.values import text_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class ImagePlaces:
             plane=plane,
             rows=whole_number(header.dataset, "Rows"),
             columns=whole_number(header.dataset, "Columns"),
-            frame_of_reference_uid=str(header.dataset.get("FrameOfReferenceUID") or ""),
+            frame_of_reference_uid=text_of(header.dataset, "FrameOfReferenceUID"),
             series_instance_uid=header.series_instance_uid,
         )
 

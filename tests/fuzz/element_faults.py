@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 from tests.fuzz.byte_faults import LENGTHS, Dice, broken
 from tests.fuzz.elements import LONG_VRS, UNDEFINED, Element, Encoding, Tree, encode
 
-VRS = (*sorted(LONG_VRS), b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"PN", b"SH", b"UI", b"UL", b"US", b"ZZ")
+VRS = (
+    *sorted(LONG_VRS),
+    *(vr.encode() for vr in ["AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "PN", "SH", "UI", "UL", "US", "ZZ"]),
+)
 DEEP = struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, UNDEFINED), struct.pack("<HHL", 0xFFFE, 0xE000, UNDEFINED)
 DEPTHS = (2, 40, 300, 1500, 20000)
 
@@ -18,18 +20,16 @@ _NUMBERS = (
     b"1e-320", b"--", b"2147483648", b"65535 ", b"0.0000001 ", b"1_0 ", b"\xd9\xa1\xd9\xa2", b"1e5 ", b"20001 ", b"5e", b"1\\NaN\\3 ",
 )  # fmt: skip
 _TEXTS = (
-    b"", b"\xff\xfe\xfd", b"\x1b$B\x30\x21", b"a\r\nERROR injected ", b"\xe2\x80\xaeabc", b"A" * 70000, b"%s%n{0}{", b"\0\0\0\0", b"\x1b[31m",
-    b"../../etc/passwd", b"\\" * 40, b"=" * 40, b"None", b"<script>", b"'\"", b"\xc3\x28", b"a^b^c^d^e^f^g^h",
+    b"", b"\xff\xfe\xfd", b"\x1b$B\x30\x21", b"a\r\nERROR injected ", b"\xe2\x80\xaeabc", b"A" * 70000, b"%s%n{0}{", b"\0\0\0\0",
+    b"\x1b[31m", b"../../etc/passwd", b"\\" * 40, b"=" * 40, b"None", b"<script>", b"'\"", b"\xc3\x28", b"a^b^c^d^e^f^g^h",
 )  # fmt: skip
 _UIDS = (
     b"", b"../../../etc/x", b"1..2", b"1." * 40, b"\0", b".", b"1.2.840.10008.1.2.4.90", b"1.2.840.10008.1.2.5", b"1.2.840.10008.1.2.4.50",
     b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.8.1", b"1.2.840.10008.5.1.4.1.1.2",
     b"1.2.840.10008.5.1.4.1.1.2.1", b"1.2.840.10008.5.1.4.1.1.4", b"1.2.840.10008.5.1.4.1.1.128", b"1.2.840.10008.5.1.4.1.1.66.4",
-    b"1.2.840.10008.5.1.4.1.1.66.7", b"1.2.840.10008.5.1.4.1.1.3.1", b"1.2.840.10008.5.1.4.1.1.88.34", b"1.2.3\\4.5.6", b"1.2/../3", b"\xff\xff",
-    b"1.2.840.10008.1.3.10",
+    b"1.2.840.10008.5.1.4.1.1.66.7", b"1.2.840.10008.5.1.4.1.1.3.1", b"1.2.840.10008.5.1.4.1.1.88.34", b"1.2.3\\4.5.6", b"1.2/../3",
+    b"\xff\xff", b"1.2.840.10008.1.3.10",
 )  # fmt: skip
-_SYNTAX = 0x00020010
-_Path: TypeAlias = tuple[int, ...]
 
 
 def damaged(dice: Dice, tree: Tree, others: Sequence[Tree]) -> bytes:

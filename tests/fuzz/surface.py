@@ -40,7 +40,9 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
 
 
-def run(surface: Surface, folder: Path, seed: int, count: int, *, first: int = 0, began: Callable[[int], None] = lambda _number: None) -> Tally:
+def run(
+    surface: Surface, folder: Path, seed: int, count: int, *, first: int = 0, began: Callable[[int], None] = lambda _number: None
+) -> Tally:
     """Try inputs `first` to `count` - 1 of a seed in a folder; raises what an input led to, with a note that says how to repeat it."""
     tally = Tally()
     folder.mkdir(parents=True, exist_ok=True)
