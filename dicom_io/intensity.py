@@ -38,7 +38,7 @@ def modality_transform(dataset: Dataset, stored: NDArray[np.generic]) -> NDArray
     if abs(slope) * _LARGEST_STORED + abs(intercept) > _LARGEST:
         got = f"{slope:g} and {intercept:g}"
         raise UndecodablePixels(
-            f"Rescale Slope and Intercept: expected numbers that keep values below {_LARGEST:g}, got {got}; send the original image"
+            f"Rescale Slope and Intercept: expected values below {_LARGEST:g} by them, got {got}; send the original image"
         )
     if slope == 1.0 and intercept.is_integer() and abs(intercept) < _EXACT and stored.dtype.itemsize <= 2 and stored.dtype.kind in "iu":
         # Whole numbers below 2**24 are exact in float32: CT needs no detour, which would cost three times the memory.

@@ -15,12 +15,14 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 READING_ERRORS = (
     InvalidDicomError, BytesLengthException, struct.error, zlib.error,
     ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError, OverflowError, AttributeError, RecursionError,
+    StopIteration,
 )  # fmt: skip
 """What pydicom raises on bytes that are not, or not wholly, DICOM; beside these an OSError without a number (`is_damage`)."""
 
 LONGEST_WORDS = 200
 _UID = re.compile(r"[0-9][0-9.]{0,63}")
 """Looser than PS3.5 section 9.1 (archives hold leading zeros), yet safe in a file name and in a message."""
+_WORD = re.compile(r"[A-Z0-9_ ]{1,16}")
 _QUOTATION = re.compile(r"""(?<!\w)b?(['"])(?:\\.|(?!\1).)*(?:\1|\Z)""", re.DOTALL)
 
 
@@ -57,6 +59,11 @@ def is_uid(text: str) -> bool:
 def shown_uid(text: str) -> str:
     """Return a UID as it is, and anything else by its length alone: a damaged length makes a UID of the patient's name beside it."""
     return text if is_uid(text) else f"{len(text)} characters that are no UID" if text else "none"
+
+
+def shown_word(text: str) -> str:
+    """Return a code string (PS3.5 table 6.2-1, CS) as it is, and anything else by its length alone."""
+    return text if _WORD.fullmatch(text) else f"{len(text)} other characters" if text else "none"
 
 
 def is_damage(error: OSError) -> bool:

@@ -17,6 +17,7 @@ from dicom_io.annotations.reading import references
 from dicom_io.errors import MalformedAnnotation
 from dicom_io.frame_attributes import items_of, numbers, whole_number
 from dicom_io.geometry import Float64
+from dicom_io.values import shown_uid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def displayed_area(dataset: Dataset, image: ImageReference) -> DisplayedArea:
             turned = whole_number(dataset, "ImageRotation", 0) % 180 == 90
             return DisplayedArea(top_left=(top_left[0], top_left[1]), bottom_right=(bottom_right[0], bottom_right[1]), turned=turned)
     raise MalformedAnnotation(
-        f"expected a displayed area for image {image.sop_instance_uid}, since the graphic is drawn in DISPLAY units, got none; "
+        f"expected a displayed area for image {shown_uid(image.sop_instance_uid)}, since the graphic is drawn in DISPLAY units, got none; "
         "export the presentation state again"
     )
 

@@ -23,7 +23,7 @@ from dicom_io.frame_attributes import items_of, numbers, whole_number
 from dicom_io.geometry import Float64
 from dicom_io.instance import InstanceHeader
 from dicom_io.quiet import without_pydicom_warnings
-from dicom_io.values import text_of
+from dicom_io.values import shown_word, text_of
 
 ARROW_HEAD_PIXELS = 1.5
 """A head's middle corner nearer than this to the end of a line makes the line an arrow."""
@@ -143,7 +143,7 @@ def _compound(item: Dataset, board: _Board, doubles: Sequence[Float64], name: st
     elif kind not in _LINES or len(corner_xy) < 2:
         raise MalformedAnnotation(
             f"expected a compound graphic {', '.join(sorted({*_LINES, 'RECTANGLE', 'ELLIPSE'}))} of at least 2 points, "
-            f"got {kind[:16] or 'none'} of {len(corner_xy)}; draw a line, an ellipse or a polygon"
+            f"got {shown_word(kind)} of {len(corner_xy)}; draw a line, an ellipse or a polygon"
         )
     corner_xy = _rotated(item, corner_xy)
     plain = {"RECTANGLE": "POLYLINE", "ELLIPSE": "ELLIPSE"}.get(kind, kind)
@@ -198,7 +198,7 @@ def _corner_xy(board: _Board, data: Sequence[float], units: str) -> Float64:
         return points
     if units == "DISPLAY":
         return displayed_area(board.dataset, board.image).to_corner_xy(points)
-    raise MalformedAnnotation(f"expected units PIXEL or DISPLAY, got {units[:16] or 'none'}; slides are not read")
+    raise MalformedAnnotation(f"expected units PIXEL or DISPLAY, got {shown_word(units)}; slides are not read")
 
 
 def _annotation(source: AnnotationSource, found: _Graphic, board: _Board) -> Annotation:

@@ -21,7 +21,7 @@ from dicom_io.frame_attributes import frame_group, items_of, plane_of_frame, who
 from dicom_io.geometry import PlaneGeometry
 from dicom_io.instance import InstanceHeader
 from dicom_io.quiet import without_pydicom_warnings
-from dicom_io.values import text_of
+from dicom_io.values import shown_word, text_of
 
 FRACTION_INSIDE = 0.5
 """A pixel of a fractional segment is inside from this part of Maximum Fractional Value on."""
@@ -39,7 +39,7 @@ def read_segmentation_object(header: InstanceHeader, places: ImagePlaces) -> Ann
     stored = decode_segment_frames(header)
     kind = text_of(dataset, "SegmentationType")
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP") or stored.ndim != 3:
-        raise MalformedAnnotation(f"segmentation: expected BINARY, FRACTIONAL or LABELMAP frames, got {kind[:16] or 'none'}")
+        raise MalformedAnnotation(f"segmentation: expected BINARY, FRACTIONAL or LABELMAP frames, got {shown_word(kind)}")
     layers = _by_segment(dataset, stored, kind)
     series = tuple(text_of(item, "SeriesInstanceUID") for item in items_of(dataset, "ReferencedSeriesSequence"))
     drawn = sorted({number for layer in layers.values() for number in layer})

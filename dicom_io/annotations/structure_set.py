@@ -19,7 +19,7 @@ from dicom_io.frame_attributes import items_of, numbers, whole_number
 from dicom_io.geometry import Float64
 from dicom_io.instance import InstanceHeader
 from dicom_io.quiet import without_pydicom_warnings
-from dicom_io.values import text_of
+from dicom_io.values import shown_word, text_of
 
 
 @without_pydicom_warnings()
@@ -113,7 +113,7 @@ _KINDS = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR", "CLOSED_PLANAR", "CLOSEDPLAN
 def _kind(contour: Dataset) -> str:
     kind = text_of(contour, "ContourGeometricType")
     if kind not in _KINDS:
-        raise MalformedAnnotation(f"expected a contour of type {', '.join(_KINDS)}, got {kind[:20] or 'none'}; export it again")
+        raise MalformedAnnotation(f"expected a contour of type {', '.join(_KINDS)}, got {shown_word(kind)}; export it again")
     return kind
 
 

@@ -32,7 +32,7 @@ from dicom_io.frame_attributes import items_of, numbers
 from dicom_io.geometry import Float64
 from dicom_io.instance import InstanceHeader
 from dicom_io.quiet import without_pydicom_warnings
-from dicom_io.values import text_of
+from dicom_io.values import shown_word, text_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -210,7 +210,9 @@ def _drawn(item: ContentItem, purpose: Purpose, places: ImagePlaces) -> Drawn:
         return Drawn(shape=shape, graphic=graphic, frame_of_reference_uid=frame_of_reference, images=(), series_uids=(), notes=notes)
     images = _images(item)
     if len(images) != 1:
-        raise MalformedAnnotation(f"{graphic[:16]}: expected one image that it was drawn on, got {len(images)}; export the report again")
+        raise MalformedAnnotation(
+            f"{shown_word(graphic)}: expected one image that it was drawn on, got {len(images)}; export the report again"
+        )
     place = places.of(images[0])
     shape, notes = image_shape(graphic, coordinates(data, 2), place, purpose)
     return Drawn(

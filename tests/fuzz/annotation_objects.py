@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.annotations.collect import read_annotations
 from dicom_io.annotations.placement import masks_on, place_all
@@ -21,7 +22,7 @@ from dicom_io.volume import Volume
 from tests.fuzz.byte_faults import Dice
 from tests.fuzz.element_faults import damaged
 from tests.fuzz.elements import Tree, parse
-from tests.fuzz.guard import MARKER, expect_discreet
+from tests.fuzz.guard import MARKER, PATIENT, expect_discreet
 from tests.fuzz.surface import Surface, Try
 from tests.unit.dicom_io.annotations.drawings import (
     anchored,
@@ -88,7 +89,7 @@ def label_map(path: Path, volume: Volume) -> InstanceHeader:
 def seeds(folder: Path, *writers: Writer) -> tuple[tuple[Tree, ...], Volume]:
     """Sound objects as trees, of a patient whose name must not be told, and the volume that they were drawn on."""
     header = patient_and_study()
-    header.PatientName, header.PatientID = f"{MARKER}^Ann", f"{MARKER}-4711"
+    header.PatientName, header.PatientID = PATIENT
     volume = write_volume(folder / "ct", "oblique", header)
     found = []
     for number, writer in enumerate(writers):
@@ -99,10 +100,11 @@ def seeds(folder: Path, *writers: Writer) -> tuple[tuple[Tree, ...], Volume]:
 
 
 def _explicit(path: Path) -> bytes:
-    """The file in Explicit VR Little Endian, which trees are read from."""
+    """The file in Explicit VR, which trees are read from; compressed files are that already."""
     dataset = pydicom.dcmread(path)
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    dataset.PatientName, dataset.PatientID = f"{MARKER}^Ann", f"{MARKER}-4711"
+    if dataset.file_meta.TransferSyntaxUID.is_implicit_VR:
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.PatientName, dataset.PatientID = PATIENT
     dataset.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=True)
     return path.read_bytes()
 

@@ -47,7 +47,7 @@ def whole(tree: Tree) -> bytes:
 
 def _encoding(dice: Dice) -> Encoding:
     # Mostly what the file meta says; else a sender that encodes otherwise than it states.
-    if dice.random() < 0.75:
+    if dice.random() < 0.88:
         return Encoding(undefined_lengths=dice.random() < 0.4)
     return Encoding(
         explicit=dice.random() < 0.4, little=dice.random() < 0.7, undefined_lengths=dice.random() < 0.5, deflated=dice.random() < 0.2

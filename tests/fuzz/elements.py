@@ -72,6 +72,9 @@ def _elements(file: bytes, position: int, end: int) -> tuple[Tree, int]:
         if vr == b"SQ":
             items, position = _items(file, start, length)
             found.append(Element(tag, vr, items))
+        elif length == UNDEFINED:  # encapsulated pixels, the last element
+            found.append(Element(tag, vr, file[start:], UNDEFINED))
+            position = len(file)
         else:
             found.append(Element(tag, vr, file[start : start + length]))
             position = start + length

@@ -17,8 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-MARKER = "ZEBEDEE"
-"""Every seed's patient is called so."""
+MARKER = "Zebedee"
+PATIENT = (f"{MARKER}^Ann", f"{MARKER}-4711")
+"""Name and ID of every seed's patient."""
 CPU_SECONDS = 20.0
 """Of the whole process for one input that takes milliseconds: nothing but a walk without end needs that."""
 MEMORY_MIB = 600

@@ -22,12 +22,12 @@ from dicom_io.volume_reader import read_or_refuse
 from tests.fuzz.byte_faults import Dice
 from tests.fuzz.element_faults import damaged, whole
 from tests.fuzz.elements import Tree, parse
-from tests.fuzz.guard import MARKER, expect_discreet
+from tests.fuzz.guard import MARKER, PATIENT, expect_discreet
 from tests.fuzz.surface import Surface, Try
 from tests.unit.dicom_io.enhanced_files import write_enhanced
 from tests.unit.dicom_io.mutations import affine_of
 
-STUDY = SyntheticStudy(patient_name=f"{MARKER}^Ann", patient_id=f"{MARKER}-4711", accession_number=MARKER[:16])
+STUDY = SyntheticStudy(patient_name=PATIENT[0], patient_id=PATIENT[1], accession_number=MARKER)
 SHAPE = (4, 6, 5)
 
 
@@ -70,7 +70,7 @@ def _cine(path: Path) -> Path:
 def _enhanced(path: Path) -> Path:
     write_enhanced(path, affine_of("oblique"), volumes=2)
     image = pydicom.dcmread(path)
-    image.PatientName, image.PatientID = f"{MARKER}^Ann", f"{MARKER}-4711"
+    image.PatientName, image.PatientID = PATIENT
     image.SOPInstanceUID, image.SeriesInstanceUID, image.StudyInstanceUID = "1.2.3.1", "1.2.3.2", "1.2.3.3"
     image.FrameOfReferenceUID = "1.2.3.4"
     image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
