@@ -25,7 +25,7 @@ CPU_SECONDS = 20.0
 MEMORY_MIB = 600
 """That the process may grow by in one input. Rows and columns of 16 bits are affordable, so that half a GiB is no fault."""
 LONGEST_WORDS = 4000
-"""Of an error's message: more would be the input itself."""
+"""In a line of an error's message: more would be the input itself."""
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGING = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
@@ -110,7 +110,7 @@ def expect_discreet(text: str) -> None:
     """Raise Finding for words that name the patient, carry control characters into a log, or go on and on."""
     if MARKER.lower() in text.lower():
         raise Finding(f"the patient is named: {text[:600]!r}")
-    if len(text) > LONGEST_WORDS:
+    if any(len(line) > LONGEST_WORDS for line in text.split("\n")):
         raise Finding(f"{len(text)} characters of words: {text[:300]!r}")
     if any(ord(character) < 32 and character != "\n" for character in text):
         raise Finding(f"control characters in words: {text[:600]!r}")
