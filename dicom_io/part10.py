@@ -17,7 +17,7 @@ from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, DeflatedExplicitVRLittl
 from dicom_io.errors import DataSetMismatch, NotDicom
 from dicom_io.header_scan import Encoded, HeaderEnds, scan
 from dicom_io.received import StoreCommand
-from dicom_io.values import READING_ERRORS, in_words, is_uid, shown_uid
+from dicom_io.values import READING_ERRORS, in_words, is_uid, shown_uid, text_of
 
 SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018
 STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
@@ -141,7 +141,7 @@ def read_meta(path: Path) -> tuple[Dataset, int]:
 
 def meta_text(meta: Dataset, keyword: str) -> str:
     """Return one attribute of the file meta as text, empty where it is absent."""
-    return str(meta.get(keyword, "") or "").strip()
+    return text_of(meta, keyword)
 
 
 def _uid(header: Mapping[int, bytes], tag: int, name: str) -> str:

@@ -42,6 +42,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 MAXIMUM_FORM_BYTES = 4096
+LONGEST_ID = 18
+"""Digits: more than a database counts to."""
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -64,7 +66,7 @@ def application(views: Views, hosts: tuple[str, ...], token: str | None) -> Star
     routes = [
         Route("/", pages.overview),
         Route("/jobs", pages.jobs),
-        Route("/jobs/{job_id:int}", pages.job),
+        Route("/jobs/{job_id}", pages.job),
         Route("/login", pages.login, methods=["GET", "POST"]),
         Route("/metrics", pages.metrics),
         Route("/healthz", pages.health),
@@ -124,7 +126,7 @@ class _Pages:
 
     async def job(self, request: Request) -> Response:
         try:
-            page = await _apart(self._views.job, request.path_params["job_id"])
+            page = await _apart(self._views.job, _job_id(request.path_params["job_id"]))
         except UnknownJob:
             return await self.not_found(request, UnknownJob())
         return self._page("job.html", f"Job {page.line.id}", page=page)
@@ -158,6 +160,13 @@ class _Pages:
             title=title, version=version(), now=f"{self._views.now():%Y-%m-%d %H:%M:%S}Z", **values
         )
         return HTMLResponse(text, status_code=status)
+
+
+def _job_id(text: str) -> int:
+    """The number that a path names; raises UnknownJob where it is none, or larger than any."""
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_ID):
+        raise UnknownJob
+    return int(text)
 
 
 async def _typed_token(request: Request) -> str:

@@ -53,6 +53,8 @@ class Guard:
             if isinstance(flags, int) and flags & _WRITING:
                 self._expect_inside(event, path)
         elif event in _CHANGING:
+            if arguments[-1] not in (-1, None) and event in ("os.remove", "os.rmdir", "os.mkdir"):
+                return  # relative to an open folder, as shutil.rmtree does
             for path in arguments[: 2 if event in ("os.rename", "os.link", "os.symlink") else 1]:
                 self._expect_inside(event, path)
         elif event in _STARTING:

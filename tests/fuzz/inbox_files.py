@@ -1,4 +1,4 @@
-"""Damaged files under hostile names in the inbox, over a real spool: each is kept, put aside with its reason, or waits; none lands elsewhere."""
+"""Damaged files under hostile names in the inbox, over a real spool: each is kept, put aside with its reason, or waits."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.fuzz.surface import Surface, Try
 
 NAMES = (
     "1.dcm", "a b", "-rf", "..dcm", "é.dcm", "a\nb", "\u202ex.dcm", "x" * 200, "DICOMDIR", "dicomdir", ".hidden", "a.part", "rejected",
-    "rejected/x.dcm", "a.reason.txt", "sub/deep/er/x.dcm", "CON", "%2e%2e", "$(id)", "a;b", "~x", "\\..\\x", "*", "\x1b[31m", "sub/rejected/x",
+    "rejected/x.dcm", "a.reason.txt", "sub/deep/er/x.dcm", "CON", "%2e%2e", "$(id)", "a;b", "~x", "\\..\\x", "*", "\x1b[31m",
 )  # fmt: skip
-_SPOOLED = re.compile(r"[0-9.]+(/[0-9.]+)*/[0-9.]+(-[0-9a-f]+)?\.dcm")
+_SPOOLED = re.compile(r"instances/[0-9.]+/[0-9.]+/[0-9.]+\.dcm")
 
 
 @contextlib.contextmanager
@@ -71,7 +71,8 @@ def _end(path: Path, inbox_folder: Path, spool_folder: Path) -> str:
     if path.exists():
         assert not kept
         return "waits"
-    reasons = list((inbox_folder / REJECTED).rglob("*.reason.txt")) if (inbox_folder / REJECTED).is_dir() else []
+    aside = inbox_folder / REJECTED / path.relative_to(inbox_folder)
+    reasons = [reason for reason in (aside.with_name(f"{aside.name}.reason.txt"),) if reason.exists()]
     assert len(kept) + len(reasons) == 1, (os.listdir(inbox_folder), names)  # noqa: PTH208
     if reasons:
         words = reasons[0].read_text(encoding="utf-8")

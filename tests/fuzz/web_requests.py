@@ -27,7 +27,8 @@ SECRET = "archive-behind-the-door"
 PATHS = (
     "/", "/jobs", "/jobs?state=failed", "/jobs/1", "/jobs/2", "/login", "/metrics", "/healthz", "/readyz", "/static/style.css",
     "/static/refresh.js", "/static/../app.py", "/static/..%2f..%2fapp.py", "/static//etc/passwd", "/static/%00", "/jobs/-1", "/jobs/%31",
-    "/jobs/99999999999999999999999", "//healthz/../", "/healthz/../jobs", "/login/../jobs", "/static/../jobs", "/Jobs", "*", "/loginx",
+    "/jobs/99999999999999999999999", "/jobs/" + "9" * 5000,
+    "//healthz/../", "/healthz/../jobs", "/login/../jobs", "/static/../jobs", "/Jobs", "*", "/loginx",
     "http://127.0.0.1/jobs", "/jobs?" + "a=b&" * 3000, "/" + "a" * 70000, "/jobs?state=\u202e", "/%ff%fe", "/jobs/1;/healthz",
     "/healthz%2f..%2fjobs", "/login?next=/jobs", "/static/%2e%2e/pages.py", "/static/" + "a/" * 3000, "/static/" + "a" * 300,
 )  # fmt: skip
