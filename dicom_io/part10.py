@@ -79,7 +79,8 @@ def identify_encoded(encoded: Encoded, transfer_syntax_uid: str, start: int = 0)
         little = syntax.is_little_endian if syntax.is_transfer_syntax else True
         header = scan(encoded, IDENTIFYING, explicit=explicit, little=little, start=start)
     except (HeaderEnds, zlib.error) as error:
-        raise NotDicom(f"data set: expected one in {syntax.name}, got bytes that cannot be read ({error}); send it again") from error
+        encoding = syntax.name if syntax.is_transfer_syntax else shown_uid(transfer_syntax_uid)
+        raise NotDicom(f"data set: expected one in {encoding}, got bytes that cannot be read ({error}); send it again") from error
     return Identity(
         sop_class_uid=_uid(header, SOP_CLASS_UID, "SOP Class UID (0008,0016)"),
         sop_instance_uid=_uid(header, SOP_INSTANCE_UID, "SOP Instance UID (0008,0018)"),
@@ -141,7 +142,7 @@ def read_meta(path: Path) -> tuple[Dataset, int]:
 
 def meta_text(meta: Dataset, keyword: str) -> str:
     """Return one attribute of the file meta as text, empty where it is absent."""
-    return text_of(meta, keyword)
+    return text_of(meta, keyword).rstrip("\0 ")
 
 
 def _uid(header: Mapping[int, bytes], tag: int, name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -26,7 +27,7 @@ _WORD = re.compile(r"[A-Z0-9_ ]{1,16}")
 _QUOTATION = re.compile(r"""(?<!\w)b?(['"])(?:\\.|(?!\1).)*(?:\1|\Z)""", re.DOTALL)
 
 
-def value_of(dataset: Dataset, keyword: str) -> object:
+def value_of(dataset: Dataset, keyword: str) -> Any:
     """Return the value of an attribute, None where it is absent or unreadable. Raises OSError only where its file cannot be read."""
     try:
         return dataset.get(keyword)

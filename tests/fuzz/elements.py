@@ -58,7 +58,7 @@ def encode(tree: Tree, encoding: Encoding) -> bytes:
 
 
 def _elements(file: bytes, position: int, end: int) -> tuple[Tree, int]:
-    found = []
+    found: list[Element] = []
     while position < end:
         group, number = struct.unpack_from("<HH", file, position)
         tag = group << 16 | number

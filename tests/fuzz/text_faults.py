@@ -50,7 +50,8 @@ def _value(dice: Dice, text: str, _: Sequence[str]) -> str:
 
 
 def _lent_word(dice: Dice, text: str, others: Sequence[str]) -> str:
-    words, lent = list(_TOKEN.finditer(text)), _TOKEN.findall(dice.choice(others))
+    words = list(_TOKEN.finditer(text))
+    lent: list[str] = _TOKEN.findall(dice.choice(others))
     if not words or not lent:
         return text
     word = dice.choice(words)

@@ -12,12 +12,13 @@ from rules.cases import run_cases
 from rules.errors import ConfigFaults
 from rules.load import load_rules
 from rules.match import NoMatch, match, shadow_plans
+from rules.predicates import Attributes
 from tests.fuzz.byte_faults import Dice
 from tests.fuzz.surface import Surface, Try
 from tests.fuzz.text_faults import YAML, damaged
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-HEADERS = (
+HEADERS: tuple[Attributes, ...] = (
     {"Modality": "CT", "SeriesDescription": "a" * 120 + "!", "BodyPartExamined": "ABDOMEN", "ImageType": ("ORIGINAL", "PRIMARY", "AXIAL")},
     {"Modality": "MR", "SeriesDescription": "x" * 300, "SliceThickness": "nan", "plane": "axial", "slices": "9", "contrast": "true"},
     {},
