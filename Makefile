@@ -22,7 +22,7 @@ help:
 	@echo "make test   run the tests (no root; tests whose tool is absent say so and skip)"
 	@echo "make lint   ruff; make types: mypy --strict; make check: all three gates"
 	@echo "make bench      how fast rules, reading, writing and the model are here; make bench-receiver: beside DCMTK, Orthanc, pynetdicom"
-	@echo "make fuzz       hostile bytes at the receiver's protocol code: SEED=0 COUNT=900000"
+	@echo "make fuzz       hostile bytes at the receiver (SEED=0 COUNT=900000) and at all that reads files and requests (INPUTS=100000)"
 	@echo "sudo make install    as a systemd service, or an upgrade of it; make uninstall keeps configuration and data"
 	@echo "make wheelhouse      every package into wheelhouse/, for: sudo make install WHEELHOUSE=wheelhouse (no network)"
 
@@ -52,8 +52,10 @@ bench-receiver: $(INSTALLED)
 
 SEED ?= 0
 COUNT ?= 900000
+INPUTS ?= 100000
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.association --seed $(SEED) --count $(COUNT) --record fuzz.json
+	$(BIN)/python -m tests.fuzz --seed $(SEED) --inputs $(INPUTS) --record fuzz-inputs.json
 
 # The program into /opt/medsam2d, the configuration into /etc/medsam2d, the data into /var/lib/medsam2d; DESTDIR=FOLDER for another root.
 install:
