@@ -19,8 +19,8 @@ from dicom_io.values import in_words, shown_uid, shown_word, text_of, value_of
 from tests.unit.dicom_io.mutations import spoil, write_series
 
 NAME = "Zebedee^Ann"
-EARLY_END = b"\x08\x00\x40\x11SQ\0\0\x10\0\0\0\xfe\xff\0\xe0"
-"""A sequence of 16 bytes, of which 4 come."""
+EARLY_END = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0"
+"""A sequence of undefined length that ends within the tag of its first item."""
 
 
 def _file_that_ends_early(folder: Path) -> Path:
