@@ -21,6 +21,7 @@ from model.medsam2 import MedSAM2
 
 CONFIG_KEY = "medsam2_config"  # safetensors metadata: the sizes, as MedSAM2Config.to_json writes them
 SPARE_NUMBERS = 100_000_000  # more than a network has, so that one whose file lacks tensors is still told which
+SHOWN_WORDS = 400  # characters of a library's error
 SHOWN_CHARACTERS = 120
 SHOWN_KEYS = 5  # keys that a message names before it counts the rest
 READ_BYTES = 1 << 20
@@ -101,6 +102,11 @@ def _no_larger_than(state: Mapping[str, Tensor]) -> Iterator[None]:
         hook.remove()
 
 
+def _short(error: Exception) -> str:
+    """A library's words, which may quote a file at any length."""
+    return " ".join(str(error).split())[:SHOWN_WORDS]
+
+
 def _some(keys: list[str]) -> str:
     rest = len(keys) - SHOWN_KEYS
     return ", ".join(key[:SHOWN_CHARACTERS] for key in keys[:SHOWN_KEYS]) + (f" and {rest} more" if rest > 0 else "")
@@ -122,7 +128,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         content: object = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        message = f"{path}: expected a torch checkpoint that holds only tensors, got {error}; download it again"
+        message = f"{path}: expected a torch checkpoint that holds only tensors, got {_short(error)}; download it again"
         raise CheckpointError("checkpoint-format", message) from error
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -138,11 +144,11 @@ def _read_safetensors(path: Path) -> tuple[MedSAM2Config, dict[str, Tensor]]:
             metadata: dict[str, str] = file.metadata() or {}
         state: dict[str, Tensor] = load_file(str(path))
     except safetensors.SafetensorError as error:
-        message = f"{path}: expected a safetensors file, got {error}; download it again"
+        message = f"{path}: expected a safetensors file, got {_short(error)}; download it again"
         raise CheckpointError("checkpoint-format", message) from error
     try:
         config = MedSAM2Config.from_json(metadata[CONFIG_KEY]) if CONFIG_KEY in metadata else MedSAM2Config()
     except (ValueError, TypeError, RecursionError) as error:
-        message = f"{path}: metadata {CONFIG_KEY}: {error}"
+        message = f"{path}: metadata {CONFIG_KEY}: {_short(error)}"
         raise CheckpointError("checkpoint-config", message) from error
     return config, state
