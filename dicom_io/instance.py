@@ -195,4 +195,4 @@ def _complete_file_meta(dataset: FileDataset) -> None:
         dataset.file_meta = FileMetaDataset()
     if not text_of(dataset.file_meta, "TransferSyntaxUID"):
         implicit, little = dataset.original_encoding
-        dataset.file_meta.TransferSyntaxUID = _NATIVE_SYNTAXES.get((bool(implicit), bool(little)), ImplicitVRLittleEndian)
+        _fill(dataset.file_meta, "TransferSyntaxUID", _NATIVE_SYNTAXES.get((bool(implicit), bool(little)), ImplicitVRLittleEndian))
