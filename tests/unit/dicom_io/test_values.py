@@ -67,13 +67,6 @@ def test_an_attribute_of_another_kind_is_absent(tmp_path: Path) -> None:
     assert (numbers(dataset, "Rows"), text_of(dataset, "Rows"), items_of(dataset, "PatientName")) == ((), "", ())
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_transfer_syntax_of_another_kind_is_told_by_the_elements(tmp_path: Path) -> None:
-    (path,) = write_series(tmp_path)[:1]
-    path.write_bytes(path.read_bytes().replace(b"\2\0\x10\0UI", b"\2\0\x10\0FD", 1))
-    assert read_header(path).transfer_syntax_uid in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
-
-
 def test_what_a_library_quotes_is_left_out_of_its_words() -> None:
     quoted = f"could not convert {NAME!r} of b'{NAME}' at the header's byte 7"
     assert in_words(ValueError(quoted)) == "could not convert ... of ... at the header's byte 7"
