@@ -17,6 +17,7 @@ from pydicom.uid import SegmentationStorage
 from dicom_io.codes import Code
 from dicom_io.errors import InvalidSegmentation
 from dicom_io.geometry import PlaneGeometry
+from dicom_io.limits import MAXIMUM_SAMPLES
 from dicom_io.quiet import without_pydicom_warnings
 from dicom_io.segmentation_types import LABEL_MAP_SEGMENTATION_STORAGE, SegmentationForm
 from dicom_io.values import READING_ERRORS, in_words, is_damage, shown_uid, shown_word
@@ -145,6 +146,9 @@ def _binary(dataset: Dataset) -> tuple[tuple[ReadFrame, ...], _Mask]:
 
 def _labelmap(dataset: Dataset) -> tuple[tuple[ReadFrame, ...], _Mask]:
     """One frame a slice; a voxel's value is the number of its segment, 0 is the background."""
+    claimed = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1) * int(dataset.get("SamplesPerPixel") or 1)
+    if claimed > MAXIMUM_SAMPLES:
+        raise InvalidSegmentation(f"segmentation: expected at most {MAXIMUM_SAMPLES} pixels, got a header that claims {claimed}")
     labels = dataset.pixel_array.reshape(-1, int(dataset.Rows), int(dataset.Columns))
     items = dataset.PerFrameFunctionalGroupsSequence
     if len(labels) != len(items):
