@@ -22,7 +22,7 @@ help:
 	@echo "make test   run the tests (no root; tests whose tool is absent say so and skip)"
 	@echo "make lint   ruff; make types: mypy --strict; make check: all three gates"
 	@echo "make bench      how fast rules, reading, writing and the model are here; make bench-receiver: beside DCMTK, Orthanc, pynetdicom"
-	@echo "make fuzz       hostile bytes at the receiver's protocol code: SEED=0 COUNT=900000"
+	@echo "make fuzz       hostile bytes at the receiver (SEED=0 COUNT=900000) and at all that reads files and requests (INPUTS=100000)"
 	@echo "make sbom       sbom.json (CycloneDX): what the service runs, with versions, licences and the shipped weights"
 	@echo "make audit      are vulnerabilities known of the pinned versions? SERVICE=pypi or osv; needs a network, and fails where it has none"
 	@echo "sudo make install    as a systemd service, or an upgrade of it; make uninstall keeps configuration and data"
@@ -54,8 +54,10 @@ bench-receiver: $(INSTALLED)
 
 SEED ?= 0
 COUNT ?= 900000
+INPUTS ?= 100000
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.association --seed $(SEED) --count $(COUNT) --record fuzz.json
+	$(BIN)/python -m tests.fuzz --seed $(SEED) --inputs $(INPUTS) --record fuzz-inputs.json
 
 # The tools that look at our dependencies have dependencies of their own: they live apart, so that ours do not grow by them.
 SUPPLY_CHAIN := .supply-chain

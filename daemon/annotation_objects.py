@@ -10,6 +10,7 @@ from dicom_io.annotations.collect import is_annotation_class, read_annotations
 from dicom_io.instance import InstanceHeader
 from dicom_io.series import Series
 from dicom_io.slice_stack import SliceStack
+from dicom_io.values import text_of
 
 
 def is_annotation_object(header: InstanceHeader) -> bool:
@@ -19,7 +20,7 @@ def is_annotation_object(header: InstanceHeader) -> bool:
 
 def is_own_result(header: InstanceHeader) -> bool:
     """Whether this software wrote an instance; a result never prompts the next one in its own study."""
-    return str(header.dataset.get("ManufacturerModelName") or "").strip() == MODEL_NAME
+    return text_of(header.dataset, "ManufacturerModelName") == MODEL_NAME
 
 
 def foreign_annotations(study: Iterable[InstanceHeader]) -> tuple[InstanceHeader, ...]:

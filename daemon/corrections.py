@@ -18,7 +18,8 @@ from daemon.audit import Audit
 from daemon.store import ConflictVerdict, Store
 from dicom_io.decode import decode_frames
 from dicom_io.errors import RejectedInput
-from dicom_io.instance import READING_ERRORS, InstanceHeader, read_header
+from dicom_io.instance import InstanceHeader, read_header
+from dicom_io.values import READING_ERRORS
 
 LOG = logging.getLogger("medsam2d.corrections")
 BATCH = 50

@@ -14,9 +14,10 @@ from daemon.planning import matched_parts
 from daemon.request import SeriesRequest
 from daemon.store import Priority, Store, WaitingSeries
 from dicom_io.errors import DicomError, NotDicom, RejectedInput
-from dicom_io.instance import READING_ERRORS, InstanceHeader, read_header
+from dicom_io.instance import InstanceHeader, read_header
 from dicom_io.missing_slices import missing_slices
 from dicom_io.series import judge_series
+from dicom_io.values import READING_ERRORS
 from rules.match import Plan
 from rules.off_peak import OffPeak
 from rules.predicates import Attributes

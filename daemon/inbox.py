@@ -31,6 +31,7 @@ from daemon.spool import sync_folder
 from dicom_io.errors import NotDicom
 from dicom_io.part10 import meta_text, read_file
 from dicom_io.received import ReceivedInstance, StoreOutcome
+from dicom_io.values import is_uid
 
 LOG = logging.getLogger(__name__)
 
@@ -127,8 +128,8 @@ class Inbox:
         sop_class = meta_text(stored.meta, "MediaStorageSOPClassUID")
         if sop_class == MEDIA_STORAGE_DIRECTORY:
             return None
-        missing = [name for name in ("MediaStorageSOPInstanceUID", "TransferSyntaxUID") if not meta_text(stored.meta, name)]
-        if missing or not sop_class:
+        named = (sop_class, meta_text(stored.meta, "MediaStorageSOPInstanceUID"), meta_text(stored.meta, "TransferSyntaxUID"))
+        if not all(map(is_uid, named)):
             raise NotDicom("expected SOP class, instance and transfer syntax in the file meta, got not all of them; export it again")
         received = ReceivedInstance(
             sop_class_uid=sop_class,

@@ -7,8 +7,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-from dicom_io.instance import READING_ERRORS
 from dicom_io.quiet import without_pydicom_warnings
+from dicom_io.values import READING_ERRORS, is_damage
 
 _NOT_TEXT = frozenset({"SQ", "OB", "OD", "OF", "OL", "OV", "OW", "UN", "OB or OW"})
 
@@ -34,4 +34,8 @@ def _text(dataset: Dataset, tag: BaseTag) -> str | tuple[str, ...] | None:
             return tuple(str(one).strip() for one in value)
         return "" if value is None else str(value).strip()
     except READING_ERRORS:
+        return None
+    except OSError as error:
+        if not is_damage(error):
+            raise
         return None

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, DT, TM
 
 from dicom_io.slice_stack import SeriesFrame
+from dicom_io.values import text_of
 
 _WRITTEN = (("InstanceCreationDate", "InstanceCreationTime"), ("ContentDate", "ContentTime"), ("AcquisitionDate", "AcquisitionTime"))
 """When an image came to be, the surest first."""
@@ -16,7 +17,7 @@ _WRITTEN = (("InstanceCreationDate", "InstanceCreationTime"), ("ContentDate", "C
 
 def moment(dataset: Dataset, date_keyword: str, time_keyword: str) -> datetime | None:
     """Return date and time of a data set as the scanner's clock showed them, None unless both are stated and sound."""
-    date, time = _text(dataset, date_keyword), _text(dataset, time_keyword)
+    date, time = text_of(dataset, date_keyword), text_of(dataset, time_keyword)
     if not date or not time:
         return None
     try:
@@ -28,7 +29,7 @@ def moment(dataset: Dataset, date_keyword: str, time_keyword: str) -> datetime |
 
 def date_time(dataset: Dataset, keyword: str) -> datetime | None:
     """Return a DT attribute as the scanner's clock showed it (an offset from UTC is left out), None if absent or unsound."""
-    return parsed_date_time(_text(dataset, keyword))
+    return parsed_date_time(text_of(dataset, keyword))
 
 
 def parsed_date_time(text: str) -> datetime | None:
@@ -55,10 +56,3 @@ def newest_first(frames: Sequence[SeriesFrame]) -> list[SeriesFrame] | None:
         if len(known) == len(frames) and len(set(known)) == len(known):
             return [frame for _, _, frame in sorted(zip(known, range(len(frames)), frames, strict=True), reverse=True)]
     return None
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    try:
-        return str(dataset.get(keyword) or "").strip()
-    except (ValueError, TypeError, NotImplementedError):
-        return ""

@@ -5,8 +5,6 @@ Lossless syntaxes come out bit-exact. What a header or a code stream claims is j
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,11 +23,9 @@ from dicom_io.frame_attributes import whole_number
 from dicom_io.instance import InstanceHeader
 from dicom_io.limits import expect_affordable
 from dicom_io.quiet import without_pydicom_warnings
+from dicom_io.values import READING_ERRORS, in_words, is_damage
 
-DECODING_ERRORS = (
-    RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError,
-    OverflowError, EOFError, MemoryError, struct.error, zlib.error,
-)  # fmt: skip
+DECODING_ERRORS = (*READING_ERRORS, RuntimeError, MemoryError)
 """What pydicom and its plugins raise on damaged pixel data."""
 
 
@@ -58,7 +54,11 @@ def decode_here(header: InstanceHeader) -> NDArray[np.generic]:
                 _expect_short_frames(dataset, header)
             return _decoded(get_decoder(uid.UID(header.transfer_syntax_uid)), dataset, codec, header)
         except DECODING_ERRORS as error:
-            raise _undecodable(header, codec, " ".join(str(error).split())) from error
+            raise _undecodable(header, codec, error) from error
+        except OSError as error:
+            if not is_damage(error):
+                raise
+            raise _undecodable(header, codec, error) from error
 
 
 def _read(header: InstanceHeader) -> Dataset:
@@ -78,7 +78,11 @@ def _decoded(decoder: Decoder, dataset: Dataset, codec: Codec, header: InstanceH
         )
     frames, _ = decoder.as_array(dataset, raw=False, decoding_plugin=codec.plugin)
     native = frames.astype(frames.dtype.newbyteorder("="), copy=False)
-    return native if header.number_of_frames > 1 else native[np.newaxis]
+    stack = native if header.number_of_frames > 1 else native[np.newaxis]
+    expected = (header.number_of_frames, whole_number(header.dataset, "Rows"), whole_number(header.dataset, "Columns"))
+    if stack.shape[:3] != expected or stack.ndim > 4:
+        raise ValueError(f"expected frames, rows and columns {expected}, got pixels of {stack.shape}")
+    return stack
 
 
 def _expect_sound_frames(dataset: Dataset, header: InstanceHeader) -> None:
@@ -121,5 +125,6 @@ def _sample_count(dataset: Dataset, frames: int) -> int:
     return whole_number(dataset, "Rows") * whole_number(dataset, "Columns") * whole_number(dataset, "SamplesPerPixel", 1) * frames
 
 
-def _undecodable(header: InstanceHeader, codec: Codec, reason: str) -> UndecodablePixels:
-    return UndecodablePixels(f"{described(header)}: decoder {codec.package} failed: {reason}; send the image again, or uncompressed")
+def _undecodable(header: InstanceHeader, codec: Codec, error: Exception) -> UndecodablePixels:
+    words = in_words(error)
+    return UndecodablePixels(f"{described(header)}: decoder {codec.package} failed: {words}; send the image again, or uncompressed")

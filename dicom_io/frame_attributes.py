@@ -10,8 +10,10 @@ import math
 from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as DicomSequence
 
 from dicom_io.geometry import PlaneGeometry
+from dicom_io.values import value_of
 
 COSINE_NORM_TOLERANCE = 1e-3
 """Direction cosines farther than this from perpendicular unit vectors are no orientation; the file is wrong."""
@@ -60,10 +62,10 @@ def slice_thickness_mm(dataset: Dataset, frame_number: int) -> float | None:
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """Return the finite numbers of an attribute; empty if it is absent, empty or holds anything that is not a number."""
+    value = value_of(dataset, keyword)
+    if value is None or value == "":
+        return ()
     try:
-        value = dataset.get(keyword)
-        if value is None or value == "":
-            return ()
         listed = [value] if isinstance(value, str | int | float) or not isinstance(value, Sequence) else value
         found = tuple(float(number) for number in listed)
     except (ValueError, TypeError, OverflowError):
@@ -74,8 +76,8 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
 def values_of(dataset: Dataset, keyword: str) -> tuple[float | str, ...]:
     """Return the values of an attribute as numbers (to 4 digits after the point) where they are, else as texts; empty if absent."""
     try:
-        return plain_values(dataset.get(keyword))
-    except (ValueError, TypeError, OverflowError, NotImplementedError):
+        return plain_values(value_of(dataset, keyword))
+    except (ValueError, TypeError, OverflowError):
         return ()
 
 
@@ -89,11 +91,8 @@ def plain_values(value: object) -> tuple[float | str, ...]:
 
 def items_of(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
     """Return the items of a sequence; none if it is absent or no sequence."""
-    try:
-        value = dataset.get(keyword)
-    except (ValueError, TypeError, KeyError, NotImplementedError):
-        return ()
-    return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ()
+    value = value_of(dataset, keyword)
+    return value if isinstance(value, DicomSequence) else ()
 
 
 def whole_number(dataset: Dataset, keyword: str, default: int = 0) -> int:

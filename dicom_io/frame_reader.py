@@ -11,6 +11,7 @@ from dicom_io.errors import UndecodablePixels
 from dicom_io.frame_attributes import numbers, whole_number
 from dicom_io.instance import InstanceHeader
 from dicom_io.slice_stack import label
+from dicom_io.values import in_words, text_of
 from dicom_io.volume import FrameStack, SourceFrame
 
 
@@ -32,12 +33,12 @@ def read_frames(header: InstanceHeader) -> FrameStack:
 
 
 def _coloured(header: InstanceHeader, stored: NDArray[np.generic]) -> NDArray[np.generic]:
-    if header.dataset.get("PhotometricInterpretation") != "PALETTE COLOR":
+    if text_of(header.dataset, "PhotometricInterpretation") != "PALETTE COLOR":
         return stored
     try:
         return np.asarray(apply_color_lut(stored, header.dataset))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise UndecodablePixels(f"{label(header)}: expected a readable palette, got {error}; send it again") from error
+        raise UndecodablePixels(f"{label(header)}: expected a readable palette, got {in_words(error)}; send it again") from error
 
 
 def _displayable(header: InstanceHeader, frames: NDArray[np.generic]) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -52,7 +53,7 @@ def _displayable(header: InstanceHeader, frames: NDArray[np.generic]) -> NDArray
 
 
 def _bright_is_high(header: InstanceHeader, frames: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    if header.dataset.get("PhotometricInterpretation") != "MONOCHROME1":
+    if text_of(header.dataset, "PhotometricInterpretation") != "MONOCHROME1":
         return frames
     stored = whole_number(header.dataset, "BitsStored", frames.dtype.itemsize * 8)
     highest = np.iinfo(frames.dtype).max >> max(0, frames.dtype.itemsize * 8 - stored)

@@ -6,14 +6,11 @@ without file meta information, and instances whose identifying UIDs were blanked
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset as read_elements
 from pydicom.filereader import read_preamble
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -24,15 +21,10 @@ from dicom_io.geometry import PlaneGeometry
 from dicom_io.limits import expect_inflatable
 from dicom_io.quiet import without_pydicom_warnings
 from dicom_io.uids import UUID_ROOT, derive_uid
+from dicom_io.values import READING_ERRORS, in_words, is_damage, is_uid, shown_uid, text_of
 
 DEFER_BYTES = 65536
 """Elements larger than this stay on disk until someone asks: scanners put raw data of many megabytes in private elements."""
-
-READING_ERRORS = (
-    InvalidDicomError, BytesLengthException, struct.error, zlib.error,
-    ValueError, TypeError, KeyError, EOFError, NotImplementedError, OverflowError, AttributeError, RecursionError,
-)  # fmt: skip
-"""What pydicom raises on bytes that are not, or not wholly, DICOM."""
 
 # Attributes that tell one study from another, and one series from another in a study. All come before Series Instance UID
 # (0020,000E), so that a parse that stops there derives the same stand-ins as a parse of the whole header.
@@ -96,32 +88,37 @@ def fill_identity(dataset: Dataset, sop_class_uid: str, sop_instance_uid: str) -
     given = {"SOPClassUID": sop_class_uid, "SOPInstanceUID": sop_instance_uid}
     filled = []
     for keyword, uid in given.items():
-        if not _text(dataset, keyword):
+        if not text_of(dataset, keyword):
             if not uid:
                 raise NotDicom(f"expected {keyword} in the data set or in the file meta information, got none; send the instance again")
-            setattr(dataset, keyword, UID(uid))
+            _fill(dataset, keyword, uid)
             filled.append(keyword)
     marks = {"StudyInstanceUID": ("study", _STUDY_MARKS), "SeriesInstanceUID": ("series", (*_STUDY_MARKS, *_SERIES_MARKS))}
     for keyword, (what, keywords) in marks.items():
-        if not _text(dataset, keyword):
-            if not any(_text(dataset, mark) for mark in _ANY_OF):
+        if not text_of(dataset, keyword):
+            if not any(text_of(dataset, mark) for mark in _ANY_OF):
                 raise NotDicom(f"expected {keyword}, or one of {', '.join(_ANY_OF)} to stand in for it, got none; send it with its UIDs")
-            entropy = [_text(dataset, mark) for mark in keywords]
-            setattr(dataset, keyword, UID(derive_uid(UUID_ROOT, "stand-in", what, *entropy)))
+            entropy = [text_of(dataset, mark) for mark in keywords]
+            _fill(dataset, keyword, derive_uid(UUID_ROOT, "stand-in", what, *entropy))
             filled.append(keyword)
     return tuple(filled)
+
+
+def _fill(dataset: Dataset, keyword: str, uid: str) -> None:
+    """Put an element in the place of whatever stood there: a damaged one would be read before it takes a value."""
+    dataset.add_new(keyword, "UI", UID(uid))
 
 
 def _header(path: Path, dataset: FileDataset, filled: tuple[str, ...]) -> InstanceHeader:
     frames = frame_count(dataset)
     return InstanceHeader(
         path=path,
-        sop_class_uid=str(dataset.SOPClassUID),
-        sop_instance_uid=str(dataset.SOPInstanceUID),
-        series_instance_uid=str(dataset.SeriesInstanceUID),
-        study_instance_uid=str(dataset.StudyInstanceUID),
-        modality=str(dataset.get("Modality") or ""),
-        transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
+        sop_class_uid=_uid(path, dataset, "SOPClassUID"),
+        sop_instance_uid=_uid(path, dataset, "SOPInstanceUID"),
+        series_instance_uid=_uid(path, dataset, "SeriesInstanceUID"),
+        study_instance_uid=_uid(path, dataset, "StudyInstanceUID"),
+        modality=text_of(dataset, "Modality"),
+        transfer_syntax_uid=_uid(path, dataset.file_meta, "TransferSyntaxUID"),
         number_of_frames=frames,
         plane=plane_of_frame(dataset, 1) if frames == 1 else None,
         dataset=dataset,
@@ -129,12 +126,23 @@ def _header(path: Path, dataset: FileDataset, filled: tuple[str, ...]) -> Instan
     )
 
 
+def _uid(path: Path, dataset: Dataset, keyword: str) -> str:
+    """A UID that is safe to name; trailing NULs and spaces are padding, which its data set loses too."""
+    stated = text_of(dataset, keyword)
+    uid = stated.rstrip("\0 ")
+    if not is_uid(uid):
+        raise NotDicom(f"{path.name}: {keyword}: expected 1 to 64 digits and dots, got {shown_uid(uid)}; send it again")
+    if uid != stated:
+        _fill(dataset, keyword, uid)
+    return uid
+
+
 def _read_identified(path: Path) -> tuple[FileDataset, tuple[str, ...]]:
     dataset = _read(path)
     _complete_file_meta(dataset)
     meta = dataset.file_meta
     try:
-        filled = fill_identity(dataset, _text(meta, "MediaStorageSOPClassUID"), _text(meta, "MediaStorageSOPInstanceUID"))
+        filled = fill_identity(dataset, text_of(meta, "MediaStorageSOPClassUID"), text_of(meta, "MediaStorageSOPInstanceUID"))
     except NotDicom as error:
         raise NotDicom(f"{path.name}: {error}") from error
     return dataset, filled
@@ -143,14 +151,18 @@ def _read_identified(path: Path) -> tuple[FileDataset, tuple[str, ...]]:
 def _read(path: Path) -> FileDataset:
     _expect_dicom(path)
     try:
-        if _is_deflated(path):
-            # pydicom looks for a deferred element at its inflated offset in the deflated file.
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        else:
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, defer_size=DEFER_BYTES, force=True)
+        # pydicom looks for a deferred element at its inflated offset in the deflated file.
+        return pydicom.dcmread(path, stop_before_pixels=True, defer_size=None if _is_deflated(path) else DEFER_BYTES, force=True)
     except READING_ERRORS as error:
-        raise NotDicom(f"{path.name}: expected a DICOM file, got a broken one ({error}); send it again") from error
-    return dataset
+        raise _broken(path, error) from error
+    except OSError as error:
+        if not is_damage(error):
+            raise
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> NotDicom:
+    return NotDicom(f"{path.name}: expected a DICOM file, got a broken one ({in_words(error)}); send it again")
 
 
 def _is_deflated(path: Path) -> bool:
@@ -158,7 +170,7 @@ def _is_deflated(path: Path) -> bool:
     with path.open("rb") as file:
         read_preamble(file, force=True)
         meta = read_elements(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
-        if _text(meta, "TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        if text_of(meta, "TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return False
         offset = file.tell()
     expect_inflatable(path, offset)
@@ -181,14 +193,6 @@ def _complete_file_meta(dataset: FileDataset) -> None:
     """State the transfer syntax that pydicom found where the file does not."""
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
-    if not _text(dataset.file_meta, "TransferSyntaxUID"):
+    if not text_of(dataset.file_meta, "TransferSyntaxUID"):
         implicit, little = dataset.original_encoding
-        dataset.file_meta.TransferSyntaxUID = _NATIVE_SYNTAXES.get((bool(implicit), bool(little)), ImplicitVRLittleEndian)
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    """The attribute's value as text, empty if absent or unreadable."""
-    try:
-        return str(dataset.get(keyword) or "").strip()
-    except READING_ERRORS:
-        return ""
+        _fill(dataset.file_meta, "TransferSyntaxUID", _NATIVE_SYNTAXES.get((bool(implicit), bool(little)), ImplicitVRLittleEndian))

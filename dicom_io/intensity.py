@@ -14,9 +14,13 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut
 
 from dicom_io.errors import UndecodablePixels
-from dicom_io.frame_attributes import numbers, whole_number
+from dicom_io.frame_attributes import items_of, numbers, whole_number
+from dicom_io.values import in_words
 
 _EXACT = 2.0**23
+_LARGEST = 1e30
+"""No modality has larger values, and float32 holds them."""
+_LARGEST_STORED = 2.0**32
 
 
 def modality_transform(dataset: Dataset, stored: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -26,11 +30,16 @@ def modality_transform(dataset: Dataset, stored: NDArray[np.generic]) -> NDArray
     enhanced frame. A Modality LUT comes first, then Rescale Slope and Intercept; without either the stored values are
     the values. Raises UndecodablePixels for a slope of zero or a table that cannot be read.
     """
-    if dataset.get("ModalityLUTSequence"):
+    if items_of(dataset, "ModalityLUTSequence"):
         return _looked_up(dataset, stored)
     slope, intercept = _number(dataset, "RescaleSlope", 1.0), _number(dataset, "RescaleIntercept", 0.0)
     if slope == 0.0:
         raise UndecodablePixels("Rescale Slope: expected a number other than 0, got 0; send the original image")
+    if abs(slope) * _LARGEST_STORED + abs(intercept) > _LARGEST:
+        got = f"{slope:g} and {intercept:g}"
+        raise UndecodablePixels(
+            f"Rescale Slope and Intercept: expected values below {_LARGEST:g} by them, got {got}; send the original image"
+        )
     if slope == 1.0 and intercept.is_integer() and abs(intercept) < _EXACT and stored.dtype.itemsize <= 2 and stored.dtype.kind in "iu":
         # Whole numbers below 2**24 are exact in float32: CT needs no detour, which would cost three times the memory.
         values = stored.astype(np.float32)
@@ -59,7 +68,7 @@ def _looked_up(dataset: Dataset, stored: NDArray[np.generic]) -> NDArray[np.floa
     try:
         return np.asarray(apply_modality_lut(stored, dataset), np.float32)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError) as error:
-        raise UndecodablePixels(f"Modality LUT: expected a readable table, got {error}; send the original image") from error
+        raise UndecodablePixels(f"Modality LUT: expected a readable table, got {in_words(error)}; send the original image") from error
 
 
 def _number(dataset: Dataset, keyword: str, default: float) -> float:

@@ -23,6 +23,7 @@ from dicom_io.splitting import (
 )
 from dicom_io.stack import JITTER_MM, Stack, order_stack
 from dicom_io.suv import pet_scale
+from dicom_io.values import shown_uid, text_of
 
 THICKNESS_TOLERANCE = 0.01
 """Slice thickness and spacing that differ by less than this part are the same."""
@@ -154,7 +155,7 @@ def _stack(part: Part, stack: Stack, closed: str) -> SliceStack:
     beyond = 0.0 if thickness is None or len(frames) == 1 else thickness / spacing - 1.0
     found = {
         "bridged-gaps": closed == "bridge",
-        "burned-in-annotation": str(first.header.dataset.get("BurnedInAnnotation") or "") == "YES",
+        "burned-in-annotation": text_of(first.header.dataset, "BurnedInAnnotation") == "YES",
         "filled-identity": any(frame.header.filled for frame in part.frames),
         "gantry-tilt": stack.tilted,
         "gaps-between-slices": beyond < -THICKNESS_TOLERANCE,
@@ -189,7 +190,7 @@ def _mixed(parts: Sequence[Part], frames: Sequence[SeriesFrame], rest: Sequence[
     one, other = parts[0].frames[0], parts[1].frames[0]
     references = frame_of_reference(one), frame_of_reference(other)
     differs = (
-        f"{one.name} has Frame of Reference UID {references[0] or 'none'}, {other.name} has {references[1] or 'none'}"
+        f"{one.name} has Frame of Reference UID {shown_uid(references[0])}, {other.name} has {shown_uid(references[1])}"
         if references[0] != references[1]
         else f"{one.name} has {described_grid(one)}, {other.name} has {described_grid(other)}"
     )

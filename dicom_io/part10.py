@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -12,13 +11,13 @@ from pathlib import Path
 
 from pydicom import __version__ as pydicom_version
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, DeflatedExplicitVRLittleEndian
 
 from dicom_io.errors import DataSetMismatch, NotDicom
 from dicom_io.header_scan import Encoded, HeaderEnds, scan
 from dicom_io.received import StoreCommand
+from dicom_io.values import READING_ERRORS, in_words, is_uid, shown_uid, text_of
 
 SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018
 STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
@@ -30,23 +29,6 @@ INFLATED_HEADER_BYTES = 4 << 20
 
 MAXIMUM_META_BYTES = 64 << 10
 """How much of a file is read for its file meta, which takes some 400 bytes."""
-
-_UID = re.compile(r"[0-9][0-9.]{0,63}")
-"""Looser than PS3.5 section 9.1 (archives hold leading zeros), yet safe as the name of a file."""
-_UNREADABLE = (
-    InvalidDicomError,
-    EOFError,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    RecursionError,
-    struct.error,
-    zlib.error,
-)
-"""What pydicom and zlib raise on bytes in memory that are no data set."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +79,8 @@ def identify_encoded(encoded: Encoded, transfer_syntax_uid: str, start: int = 0)
         little = syntax.is_little_endian if syntax.is_transfer_syntax else True
         header = scan(encoded, IDENTIFYING, explicit=explicit, little=little, start=start)
     except (HeaderEnds, zlib.error) as error:
-        raise NotDicom(f"data set: expected one in {syntax.name}, got bytes that cannot be read ({error}); send it again") from error
+        encoding = syntax.name if syntax.is_transfer_syntax else shown_uid(transfer_syntax_uid)
+        raise NotDicom(f"data set: expected one in {encoding}, got bytes that cannot be read ({error}); send it again") from error
     return Identity(
         sop_class_uid=_uid(header, SOP_CLASS_UID, "SOP Class UID (0008,0016)"),
         sop_instance_uid=_uid(header, SOP_INSTANCE_UID, "SOP Instance UID (0008,0018)"),
@@ -113,8 +96,8 @@ def file_header(command: StoreCommand) -> bytes:
     Raises NotDicom where the command's UIDs are none.
     """
     for name, uid in (("SOP Class UID", command.sop_class_uid), ("SOP Instance UID", command.sop_instance_uid)):
-        if not _UID.fullmatch(uid):
-            raise NotDicom(f"{name} of the command: expected 1 to 64 digits and dots, got {uid[:80]!r}; correct the sending system")
+        if not is_uid(uid):
+            raise NotDicom(f"{name} of the command: expected 1 to 64 digits and dots, got {shown_uid(uid)}; correct the sending system")
     elements = b"".join(
         (
             b"\2\0\1\0OB\0\0\2\0\0\0\0\1",
@@ -152,14 +135,14 @@ def read_meta(path: Path) -> tuple[Dataset, int]:
     try:
         read_preamble(start, force=False)
         meta = read_dataset(start, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _vr, _length: tag.group != 2)
-    except _UNREADABLE as error:
-        raise NotDicom(f"{path}: expected a DICOM Part 10 file, got bytes that cannot be read ({error}); remove it") from error
+    except (*READING_ERRORS, OSError) as error:
+        raise NotDicom(f"{path}: expected a DICOM Part 10 file, got bytes that cannot be read ({in_words(error)}); remove it") from error
     return meta, start.tell()
 
 
 def meta_text(meta: Dataset, keyword: str) -> str:
     """Return one attribute of the file meta as text, empty where it is absent."""
-    return str(meta.get(keyword, "") or "").strip()
+    return text_of(meta, keyword).rstrip("\0 ")
 
 
 def _uid(header: Mapping[int, bytes], tag: int, name: str) -> str:
@@ -167,6 +150,6 @@ def _uid(header: Mapping[int, bytes], tag: int, name: str) -> str:
     if value is None:
         raise NotDicom(f"{name}: expected a UID, got none; correct the sending system")
     text = value.decode("ascii", errors="replace").rstrip("\0 ")
-    if not _UID.fullmatch(text):
-        raise NotDicom(f"{name}: expected 1 to 64 digits and dots, got {text[:80]!r}; correct the sending system")
+    if not is_uid(text):
+        raise NotDicom(f"{name}: expected 1 to 64 digits and dots, got {shown_uid(text)}; correct the sending system")
     return text

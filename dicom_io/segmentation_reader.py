@@ -12,14 +12,15 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import SegmentationStorage
 
 from dicom_io.codes import Code
 from dicom_io.errors import InvalidSegmentation
 from dicom_io.geometry import PlaneGeometry
+from dicom_io.limits import MAXIMUM_SAMPLES
 from dicom_io.quiet import without_pydicom_warnings
 from dicom_io.segmentation_types import LABEL_MAP_SEGMENTATION_STORAGE, SegmentationForm
+from dicom_io.values import READING_ERRORS, in_words, is_damage, shown_uid, shown_word
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +84,19 @@ def read_segmentation(source: Path | bytes) -> ReadSegmentation:
         segments = tuple(_segment(item) for item in dataset.SegmentSequence if int(item.SegmentNumber))
         frames, mask = _READERS[form](dataset)
         rows, columns = int(dataset.Rows), int(dataset.Columns)
-    except (InvalidDicomError, AttributeError, KeyError, IndexError, TypeError, RuntimeError) as error:
-        raise InvalidSegmentation(f"segmentation: expected a complete Part 10 segmentation object, got one that lacks {error}") from error
+    except (*READING_ERRORS, RuntimeError) as error:
+        raise _incomplete(error) from error
+    except OSError as error:
+        if not is_damage(error):
+            raise
+        raise _incomplete(error) from error
     del dataset.PixelData
     return ReadSegmentation(header=dataset, form=form, segments=segments, frames=frames, rows=rows, columns=columns, mask=mask)
+
+
+def _incomplete(error: Exception) -> InvalidSegmentation:
+    words = f"{in_words(error)} ({type(error).__name__})"
+    return InvalidSegmentation(f"segmentation: expected a complete Part 10 segmentation object, got one that is damaged: {words}")
 
 
 _Mask: TypeAlias = Callable[[int], NDArray[np.bool_]]
@@ -104,8 +114,8 @@ def _form(dataset: Dataset) -> SegmentationForm:
     kind = (str(dataset.SOPClassUID), str(dataset.SegmentationType), int(dataset.BitsAllocated), bool(syntax.is_encapsulated))
     if kind not in _KINDS:
         raise InvalidSegmentation(
-            f"segmentation: expected native BINARY pixels or a LABELMAP of 8 bits, got SOP Class {kind[0]}, "
-            f"type {kind[1]}, {kind[2]} bits, transfer syntax {syntax.name}"
+            f"segmentation: expected native BINARY pixels or a LABELMAP of 8 bits, got SOP Class {shown_uid(kind[0])}, "
+            f"type {shown_word(kind[1])}, {kind[2]} bits, transfer syntax {syntax.name}"
         )
     return _KINDS[kind]
 
@@ -136,6 +146,9 @@ def _binary(dataset: Dataset) -> tuple[tuple[ReadFrame, ...], _Mask]:
 
 def _labelmap(dataset: Dataset) -> tuple[tuple[ReadFrame, ...], _Mask]:
     """One frame a slice; a voxel's value is the number of its segment, 0 is the background."""
+    claimed = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1) * int(dataset.get("SamplesPerPixel") or 1)
+    if claimed > MAXIMUM_SAMPLES:
+        raise InvalidSegmentation(f"segmentation: expected at most {MAXIMUM_SAMPLES} pixels, got a header that claims {claimed}")
     labels = dataset.pixel_array.reshape(-1, int(dataset.Rows), int(dataset.Columns))
     items = dataset.PerFrameFunctionalGroupsSequence
     if len(labels) != len(items):

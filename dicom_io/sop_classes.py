@@ -8,6 +8,7 @@ from dicom_io.errors import NoPixels, NotAVolume, RejectedInput
 from dicom_io.frame_attributes import values_of, whole_number
 from dicom_io.instance import InstanceHeader
 from dicom_io.slice_stack import label
+from dicom_io.values import text_of
 
 VOLUME_SOP_CLASSES = frozenset(
     map(
@@ -130,5 +131,5 @@ def _by_image_type(header: InstanceHeader) -> str | None:
 def _is_coloured(header: InstanceHeader) -> bool:
     if whole_number(header.dataset, "SamplesPerPixel", 1) != 1:
         return True
-    photometric = str(header.dataset.get("PhotometricInterpretation") or "")
-    return photometric == "PALETTE COLOR" or str(header.dataset.get("PixelPresentation") or "") in _COLOURED
+    photometric = text_of(header.dataset, "PhotometricInterpretation")
+    return photometric == "PALETTE COLOR" or text_of(header.dataset, "PixelPresentation") in _COLOURED

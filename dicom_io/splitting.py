@@ -19,6 +19,7 @@ from dicom_io.geometry import POSITION_TOLERANCE_MM, Float64, PlaneGeometry
 from dicom_io.slice_stack import Part, SeriesFrame
 from dicom_io.split_keys import SPLIT_KEYS, SplitKey
 from dicom_io.stack import same_place
+from dicom_io.values import text_of
 
 SMALLEST_PART = 3
 """Fewer frames beside others are scouts, repeats or leftovers, and no volume of their own."""
@@ -125,7 +126,7 @@ def _same_grid(one: SeriesFrame, other: SeriesFrame) -> bool:
 
 def frame_of_reference(frame: SeriesFrame) -> str:
     """Return the Frame of Reference UID of a frame's instance, empty where it states none."""
-    return str(frame.header.dataset.get("FrameOfReferenceUID") or "")
+    return text_of(frame.header.dataset, "FrameOfReferenceUID")
 
 
 def _spans(plane: PlaneGeometry, shape: tuple[int, int]) -> Float64:

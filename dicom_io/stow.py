@@ -116,7 +116,9 @@ class StowSession:
             message = f"expected a certificate that we trust, got {error.verify_message}; name its authority in `tls.ca_file`"
             raise PeerUnreachable(f"{self._server}: {message}") from error
         except (OSError, http.client.HTTPException) as error:
-            message = f"expected an HTTP answer, got {error or type(error).__name__}; is the server running, and the URL correct?"
+            # What is no HTTP is quoted by http.client's own words, and may be anything.
+            got = str(error) if isinstance(error, OSError) and str(error) else type(error).__name__
+            message = f"expected an HTTP answer, got {got}; is the server running, and the URL correct?"
             raise PeerUnreachable(f"{self._server}: {message}") from error
         if len(content) > MAXIMUM_ANSWER_BYTES:
             raise PeerRejected(f"{self._server}: expected an answer of at most {MAXIMUM_ANSWER_BYTES} bytes; is this a DICOMweb server?")
@@ -180,7 +182,7 @@ def read_answer(body: bytes, kind: str) -> tuple[Mapping[str, int], Mapping[str,
         sequences = _from_xml(body) if kind.endswith("xml") else _from_json(body)
         stored = {uid: warning or SUCCESS for uid, _failure, warning in sequences(REFERENCED_SEQUENCE)}
         failed = {uid: failure or 0x0110 for uid, failure, _warning in sequences(FAILED_SEQUENCE)}
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, ElementTree.ParseError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, ElementTree.ParseError):
         return {}, {}
     return stored, failed
 
@@ -189,7 +191,7 @@ def _uids_of(body: bytes) -> list[str]:
     """The SOP Instance UIDs of a QIDO-RS answer in DICOM JSON."""
     try:
         return [str(found["00080018"]["Value"][0]) for found in json.loads(body)]
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return []
 
 

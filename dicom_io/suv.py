@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from dicom_io.clock import acquired_at, date_time, moment, parsed_date_time
 from dicom_io.frame_attributes import items_of, numbers, values_of
 from dicom_io.instance import InstanceHeader
+from dicom_io.values import text_of
 
 GRAMS_A_KILOGRAM = 1000.0
 LEAST_DOSE_BQ = 1e5
@@ -24,6 +25,8 @@ LEAST_DOSE_BQ = 1e5
 WEIGHTS_KG = (0.2, 500.0)
 LONGEST_DELAY = timedelta(hours=24)
 """From injection to scan; a longer one is a wrong clock or date (long-lived tracers are imaged days later: not by this factor)."""
+LEAST_LEFT = 1e-6
+"""Of the dose, at the moment of the scan: less is a wrong half-life, and would multiply noise."""
 _NEEDED_CORRECTIONS = ("ATTN", "DECY")
 _PHILIPS = "Philips PET Private Group"
 _GE = "GEMS_PETD_01"
@@ -71,8 +74,8 @@ class _Clock:
 
 def _units(dataset: Dataset) -> str:
     """Units, with the kind of SUV where they are one (PS3.3 C.8.9.1.1.3: SUV Type absent means body weight)."""
-    stated = str(dataset.get("Units") or "").strip().upper()
-    kind = str(dataset.get("SUVType") or "BW").strip().upper()
+    stated = text_of(dataset, "Units").upper()
+    kind = (text_of(dataset, "SUVType") or "BW").upper()
     if stated in ("GML", "G/ML"):
         return "GML" if kind == "BW" else f"SUV{kind.lower()}"
     return "SUVbsa" if stated == "CM2ML" else stated
@@ -119,7 +122,7 @@ def _from_activity(dataset: Dataset, clock: _Clock) -> float:
 
 def _decay(dataset: Dataset, tracer: Dataset, clock: _Clock) -> float:
     """What is left of the dose at the moment to which the activities were corrected."""
-    correction = str(dataset.get("DecayCorrection") or "").strip().upper()
+    correction = text_of(dataset, "DecayCorrection").upper()
     if correction == "ADMIN":
         return 1.0
     if correction != "START":
@@ -130,7 +133,10 @@ def _decay(dataset: Dataset, tracer: Dataset, clock: _Clock) -> float:
     injected = _injected(dataset, tracer, clock)
     if clock.reference is None or injected is None or not timedelta(0) <= clock.reference - injected <= LONGEST_DELAY:
         raise _NoFactor("times")
-    return float(2.0 ** (-(clock.reference - injected).total_seconds() / half_life))
+    left = float(2.0 ** (-(clock.reference - injected).total_seconds() / half_life))
+    if left < LEAST_LEFT:
+        raise _NoFactor("half-life")
+    return left
 
 
 def _injected(dataset: Dataset, tracer: Dataset, clock: _Clock) -> datetime | None:
@@ -140,7 +146,7 @@ def _injected(dataset: Dataset, tracer: Dataset, clock: _Clock) -> datetime | No
         return stated
     bare = Dataset()
     bare.AcquisitionDate = clock.reference.strftime("%Y%m%d")
-    bare.AcquisitionTime = str(tracer.get("RadiopharmaceuticalStartTime") or "")
+    bare.AcquisitionTime = text_of(tracer, "RadiopharmaceuticalStartTime")
     found = moment(bare, "AcquisitionDate", "AcquisitionTime")
     return found - timedelta(days=1) if found is not None and found > clock.reference else found
 

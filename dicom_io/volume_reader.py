@@ -91,6 +91,10 @@ class _Canvas:
             self.voxels[k] = modality_transform(frame_group(header.dataset, number, "PixelValueTransformationSequence"), frame)
             if self.scale is not None:
                 self.voxels[k] *= np.float32(self.scale.factors[header.sop_instance_uid])
+            if not np.isfinite((self.voxels[k].min(), self.voxels[k].max())).all():
+                raise UndecodablePixels(
+                    f"{described(header)}: expected voxels that are numbers, got some that are none, or infinite; send the image again"
+                )
             mask = padding_mask(header.dataset, frame)
             if self.padding is not None and mask is not None:
                 self.padding[k] = mask

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from model.config import MedSAM2Config
 from model.errors import CheckpointError
 from model.medsam2 import MedSAM2
 
 CONFIG_KEY = "medsam2_config"  # safetensors metadata: the sizes, as MedSAM2Config.to_json writes them
+SPARE_NUMBERS = 100_000_000  # more than a network has, so that one whose file lacks tensors is still told which
+SHOWN_WORDS = 400  # characters of a library's error
+SHOWN_CHARACTERS = 120
 SHOWN_KEYS = 5  # keys that a message names before it counts the rest
 READ_BYTES = 1 << 20
 
@@ -41,7 +46,12 @@ def load_model(path: Path, *, expected_sha256: str | None = None) -> LoadedModel
         message = f"{path}: expected SHA-256 {expected_sha256.lower()}, got {digest}; install it again or correct the configured hash"
         raise CheckpointError("checkpoint-sha256", message)
     config, state = _read_safetensors(path) if path.suffix == ".safetensors" else (MedSAM2Config(), _read_torch(path))
-    model = MedSAM2(config)
+    try:
+        with _no_larger_than(state):
+            model = MedSAM2(config)
+    except (ValueError, TypeError, ArithmeticError, IndexError, RuntimeError) as error:
+        message = f"{path}: metadata {CONFIG_KEY}: expected sizes that fit the file's tensors, got others ({error}); download it again"
+        raise CheckpointError("checkpoint-config", message) from error
     check_state(model, state, source=str(path))
     model.load_state_dict({key: value.float() for key, value in state.items()}, strict=True)
     return LoadedModel(model=model.eval(), config=config, sha256=digest)
@@ -74,9 +84,32 @@ def check_state(model: MedSAM2, state: Mapping[str, Tensor], *, source: str) -> 
         raise CheckpointError("checkpoint-keys", message)
 
 
+@contextlib.contextmanager
+def _no_larger_than(state: Mapping[str, Tensor]) -> Iterator[None]:
+    """Raise ValueError as soon as a network that is being built has far more numbers than the file: sizes may promise any."""
+    left = sum(value.numel() for value in state.values()) + SPARE_NUMBERS
+
+    def spend(_module: torch.nn.Module, _name: str, parameter: Tensor | None) -> None:
+        nonlocal left
+        left -= 0 if parameter is None else parameter.numel()
+        if left < 0:
+            raise ValueError("a network larger than the file")
+
+    hook = register_module_parameter_registration_hook(spend)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _short(error: Exception) -> str:
+    """A library's words, which may quote a file at any length."""
+    return " ".join(str(error).split())[:SHOWN_WORDS]
+
+
 def _some(keys: list[str]) -> str:
     rest = len(keys) - SHOWN_KEYS
-    return ", ".join(keys[:SHOWN_KEYS]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(key[:SHOWN_CHARACTERS] for key in keys[:SHOWN_KEYS]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _digest(path: Path) -> str:
@@ -94,8 +127,8 @@ def _digest(path: Path) -> str:
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        message = f"{path}: expected a torch checkpoint that holds only tensors, got {error}; download it again"
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        message = f"{path}: expected a torch checkpoint that holds only tensors, got {_short(error)}; download it again"
         raise CheckpointError("checkpoint-format", message) from error
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -111,11 +144,11 @@ def _read_safetensors(path: Path) -> tuple[MedSAM2Config, dict[str, Tensor]]:
             metadata: dict[str, str] = file.metadata() or {}
         state: dict[str, Tensor] = load_file(str(path))
     except safetensors.SafetensorError as error:
-        message = f"{path}: expected a safetensors file, got {error}; download it again"
+        message = f"{path}: expected a safetensors file, got {_short(error)}; download it again"
         raise CheckpointError("checkpoint-format", message) from error
     try:
         config = MedSAM2Config.from_json(metadata[CONFIG_KEY]) if CONFIG_KEY in metadata else MedSAM2Config()
-    except (ValueError, TypeError) as error:
-        message = f"{path}: metadata {CONFIG_KEY}: {error}"
+    except (ValueError, TypeError, RecursionError) as error:
+        message = f"{path}: metadata {CONFIG_KEY}: {_short(error)}"
         raise CheckpointError("checkpoint-config", message) from error
     return config, state

@@ -11,6 +11,12 @@ FEATURE_STRIDE = 16  # pixels a cell of the feature grid (the level that is reme
 MASK_STRIDE = 4  # pixels a cell of the low-resolution mask logits
 
 
+MAXIMUM_SIZE = 4096
+MAXIMUM_BLOCKS = 64
+_COUNTS = frozenset(("stages", "memory_attention_layers", "memory_fuser_layers", "decoder_depth", "num_maskmem"))
+"""Of blocks and layers, each of which takes time to build."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MedSAM2Config:
     """Every size of the network; behaviour is the same for all of them.
@@ -45,6 +51,7 @@ class MedSAM2Config:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be built, naming what was expected."""
+        _expect_sizes(self)
         stride = 2 * FEATURE_STRIDE
         _require(self.image_size % stride == 0, "image_size", f"a multiple of {stride}", self.image_size)
         _require(len(self.stages) == 4 and min(self.stages) >= 1, "stages", "four counts of at least 1", self.stages)
@@ -92,11 +99,26 @@ class MedSAM2Config:
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or not set(values) <= known:
             unknown = sorted(set(values) - known) if isinstance(values, dict) else values
-            raise ValueError(f"expected the sizes of a MedSAM2Config as a JSON object, got {unknown!r}; was it written by another version?")
+            got = repr(unknown)[:80]
+            raise ValueError(f"expected the sizes of a MedSAM2Config as a JSON object, got {got}; was it written by another version?")
         sizes: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return cls(**sizes)
 
 
+def _expect_sizes(config: MedSAM2Config) -> None:
+    """Every value of its field's type and of a size that a machine could hold: the metadata of a file may say anything."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(field.default, float):
+            _require(type(value) in (int, float) and 0 <= value <= MAXIMUM_SIZE, field.name, f"a number up to {MAXIMUM_SIZE}", value)
+            continue
+        several = isinstance(field.default, tuple)
+        _require(isinstance(value, tuple) is several, field.name, "a list" if several else "one number", value)
+        limit = MAXIMUM_BLOCKS if field.name in _COUNTS else MAXIMUM_SIZE
+        sizes = value if several else (value,)
+        _require(all(type(size) is int and 0 <= size <= limit for size in sizes), field.name, f"whole numbers up to {limit}", value)
+
+
 def _require(condition: bool, name: str, expected: str, got: object) -> None:  # noqa: FBT001  read beside its claim
     if not condition:
-        raise ValueError(f"{name}: expected {expected}, got {got}")
+        raise ValueError(f"{name}: expected {expected}, got {str(got)[:80]}")

@@ -12,6 +12,7 @@ from rules.places import Places, Step
 from rules.scalars import near_match, shown
 
 Detail = Mapping[str, Any]
+LONGEST_WORDS = 1000
 
 
 def faults_of(error: ValidationError, model: type[BaseModel], places: Places) -> list[Fault]:
@@ -54,12 +55,17 @@ def _tag(detail: Detail) -> str:
     return f"{key}: expected one of {context['expected_tags']}, got {context['tag']!r}"
 
 
+def _short(words: str) -> str:
+    """Words of a validator, which may quote a value of any length."""
+    return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}..."
+
+
 def _fixed(expected: str) -> Callable[[Detail], str]:
     return lambda detail: f"expected {expected}, got {shown(detail['input'])}"
 
 
 MESSAGES: Mapping[str, Callable[[Detail], str]] = {
-    "value_error": lambda detail: str(detail["ctx"]["error"]),
+    "value_error": lambda detail: _short(str(detail["ctx"]["error"])),
     "union_tag_invalid": _tag,
     "tuple_type": _fixed("a list"),
     "list_type": _fixed("a list"),

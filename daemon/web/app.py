@@ -45,6 +45,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+LONGEST_NUMBER = 18
+"""Digits: more than a database counts to."""
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -73,8 +75,8 @@ def application(views: Views, hosts: tuple[str, ...], token: str | None) -> Star
     routes = [
         Route("/", pages.overview),
         Route("/jobs", pages.jobs),
-        Route("/jobs/{job_id:int}", pages.job),
-        Route("/jobs/{job_id:int}/pictures/{number:int}", pages.picture),
+        Route("/jobs/{job_id}", pages.job),
+        Route("/jobs/{job_id}/pictures/{number}", pages.picture),
         Route("/destinations", pages.destinations),
         Route("/quarantine", pages.quarantine),
         Route("/actions/{name}", pages.act, methods=["POST"]),
@@ -141,13 +143,16 @@ class _Pages:
 
     async def job(self, request: Request) -> Response:
         try:
-            page = await _apart(self._views.job, request.path_params["job_id"])
+            page = await _apart(self._views.job, _number(request.path_params["job_id"]))
         except UnknownJob:
             return await self.not_found(request, UnknownJob())
         return self._page("job.html", f"Job {page.line.id}", request, page=page)
 
     async def picture(self, request: Request) -> Response:
-        found = await _apart(self._views.picture, request.path_params["job_id"], request.path_params["number"])
+        try:
+            found = await _apart(self._views.picture, _number(request.path_params["job_id"]), _number(request.path_params["number"]))
+        except UnknownJob:
+            found = None
         return await self.not_found(request, UnknownJob()) if found is None else Response(found, media_type="image/png")
 
     async def destinations(self, request: Request) -> Response:
@@ -205,6 +210,13 @@ class _Pages:
             **values,
         )
         return HTMLResponse(text, status_code=status)
+
+
+def _number(text: str) -> int:
+    """The number that a path names; raises UnknownJob where it is none, or larger than any."""
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER):
+        raise UnknownJob
+    return int(text)
 
 
 async def _apart(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -13,10 +13,11 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dicom_io.annotations.annotation import ImageReference
-from dicom_io.annotations.reading import items, references
+from dicom_io.annotations.reading import references
 from dicom_io.errors import MalformedAnnotation
-from dicom_io.frame_attributes import numbers, whole_number
+from dicom_io.frame_attributes import items_of, numbers, whole_number
 from dicom_io.geometry import Float64
+from dicom_io.values import shown_uid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +46,8 @@ def _along(fraction: Float64, first: float, last: float) -> Float64:
 
 def displayed_area(dataset: Dataset, image: ImageReference) -> DisplayedArea:
     """Return the displayed area of an image; raises MalformedAnnotation where the presentation state gives none for it."""
-    for item in items(dataset, "DisplayedAreaSelectionSequence"):
-        meant = references(items(item, "ReferencedImageSequence"))
+    for item in items_of(dataset, "DisplayedAreaSelectionSequence"):
+        meant = references(items_of(item, "ReferencedImageSequence"))
         if meant and not any(_same(one, image) for one in meant):
             continue
         top_left, bottom_right = numbers(item, "DisplayedAreaTopLeftHandCorner"), numbers(item, "DisplayedAreaBottomRightHandCorner")
@@ -54,7 +55,7 @@ def displayed_area(dataset: Dataset, image: ImageReference) -> DisplayedArea:
             turned = whole_number(dataset, "ImageRotation", 0) % 180 == 90
             return DisplayedArea(top_left=(top_left[0], top_left[1]), bottom_right=(bottom_right[0], bottom_right[1]), turned=turned)
     raise MalformedAnnotation(
-        f"expected a displayed area for image {image.sop_instance_uid}, since the graphic is drawn in DISPLAY units, got none; "
+        f"expected a displayed area for image {shown_uid(image.sop_instance_uid)}, since the graphic is drawn in DISPLAY units, got none; "
         "export the presentation state again"
     )
 

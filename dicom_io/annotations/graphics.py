@@ -11,6 +11,7 @@ from dicom_io.annotations.annotation import Contours, Ellipsoid, Line, Points, S
 from dicom_io.annotations.image_places import ImagePlace
 from dicom_io.errors import MalformedAnnotation
 from dicom_io.geometry import Float64
+from dicom_io.values import shown_word
 
 ROUND_POINTS = 360
 """Corners of the polygon that stands for a circle or an ellipse: it leaves the curve by less than 4e-5 of the radius."""
@@ -52,7 +53,7 @@ def shape_of(graphic: str, points_mm: Float64, purpose: Purpose) -> tuple[Shape,
     or an unknown type.
     """
     if graphic not in _SHAPES:
-        raise MalformedAnnotation(f"expected a graphic type of {', '.join(sorted(_SHAPES))}, got {graphic[:16]!r}")
+        raise MalformedAnnotation(f"expected a graphic type of {', '.join(sorted(_SHAPES))}, got {shown_word(graphic)}")
     expected = _COUNTS.get(graphic, len(points_mm))
     if len(points_mm) != expected:
         raise MalformedAnnotation(f"{graphic}: expected {expected} points, got {len(points_mm)}; export the annotation again")

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 
 from dicom_io.annotations import report_tree as tree
 from dicom_io.annotations.image_places import ImagePlace
-from dicom_io.annotations.reading import items
 from dicom_io.annotations.report_tree import ContentItem
-from dicom_io.frame_attributes import numbers
+from dicom_io.frame_attributes import items_of, numbers
 from dicom_io.geometry import PlaneGeometry
 
 _NUMBERS: Mapping[str, str] = {
@@ -52,7 +51,7 @@ def _descriptors(item: ContentItem) -> dict[str, str | float]:
         if child.means(_FRAME_OF_REFERENCE):
             found["frame_of_reference"] = child.text
         elif child.concept is not None and child.concept.scheme == "DCM" and child.concept.value in _NUMBERS:
-            values = [number for value in items(child.dataset, "MeasuredValueSequence") for number in numbers(value, "NumericValue")]
+            values = [number for value in items_of(child.dataset, "MeasuredValueSequence") for number in numbers(value, "NumericValue")]
             if values:
                 found[_NUMBERS[child.concept.value]] = values[0]
     return found

@@ -16,6 +16,7 @@ from dicom_io.errors import UnplacedAnnotation
 from dicom_io.frame_attributes import plane_of_frame, whole_number
 from dicom_io.geometry import Float64, PlaneGeometry
 from dicom_io.instance import InstanceHeader
+from dicom_io.values import shown_uid, text_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,26 +46,27 @@ class ImagePlaces:
 
     def of(self, reference: ImageReference) -> ImagePlace:
         """Return where a referenced frame lies; raises UnplacedAnnotation where it is not at hand or has no place."""
+        shown = shown_uid(reference.sop_instance_uid)
         header = self.headers.get(reference.sop_instance_uid)
         if header is None:
             if reference.sop_instance_uid in self.stated:
                 return self.stated[reference.sop_instance_uid]
             raise UnplacedAnnotation(
-                f"expected the image {reference.sop_instance_uid} that it was drawn on, got {len(self.headers)} others; "
+                f"expected the image {shown} that it was drawn on, got {len(self.headers)} others; "
                 "send the images together with the annotation"
             )
         number = _frame_number(reference, header)
         plane = plane_of_frame(header.dataset, number)
         if plane is None:
             raise UnplacedAnnotation(
-                f"expected position, orientation and pixel spacing of image {reference.sop_instance_uid} frame {number}, got an image "
+                f"expected position, orientation and pixel spacing of image {shown} frame {number}, got an image "
                 "without a place in the patient; draw on the original slices"
             )
         return ImagePlace(
             plane=plane,
             rows=whole_number(header.dataset, "Rows"),
             columns=whole_number(header.dataset, "Columns"),
-            frame_of_reference_uid=str(header.dataset.get("FrameOfReferenceUID") or ""),
+            frame_of_reference_uid=text_of(header.dataset, "FrameOfReferenceUID"),
             series_instance_uid=header.series_instance_uid,
         )
 
@@ -79,16 +81,16 @@ def image_places(headers: Iterable[InstanceHeader]) -> ImagePlaces:
 
 
 def _frame_number(reference: ImageReference, header: InstanceHeader) -> int:
+    shown = shown_uid(reference.sop_instance_uid)
     if reference.frame_number is None:
         if header.number_of_frames > 1:
             raise UnplacedAnnotation(
-                f"expected the frame of image {reference.sop_instance_uid} that it was drawn on, got a reference to all "
+                f"expected the frame of image {shown} that it was drawn on, got a reference to all "
                 f"{header.number_of_frames}; draw it on one frame"
             )
         return 1
     if not 1 <= reference.frame_number <= header.number_of_frames:
         raise UnplacedAnnotation(
-            f"expected a frame of 1..{header.number_of_frames} of image {reference.sop_instance_uid}, got {reference.frame_number}; "
-            "export the annotation again"
+            f"expected a frame of 1..{header.number_of_frames} of image {shown}, got {reference.frame_number}; export the annotation again"
         )
     return reference.frame_number

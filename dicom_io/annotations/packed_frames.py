@@ -21,6 +21,7 @@ from dicom_io.frame_attributes import whole_number
 from dicom_io.instance import InstanceHeader
 from dicom_io.limits import expect_affordable
 from dicom_io.quiet import without_pydicom_warnings
+from dicom_io.values import in_words
 
 DEFLATED_IMAGE_FRAMES = "1.2.840.10008.1.2.8.1"
 """Deflated Image Frame Compression (PS3.5 A.4.13), which older dictionaries do not name."""
@@ -44,7 +45,8 @@ def decode_segment_frames(header: InstanceHeader) -> NDArray[np.generic]:
         bits = [np.unpackbits(np.frombuffer(frame, np.uint8), count=pixels, bitorder="little") for frame in packed]
         return np.stack(bits).reshape(shape)
     except DECODING_ERRORS as error:
-        raise UndecodablePixels(f"{header.path.name}: a frame of one bit a pixel is damaged ({error}); send it uncompressed") from error
+        words = in_words(error)
+        raise UndecodablePixels(f"{header.path.name}: a frame of one bit a pixel is damaged ({words}); send it uncompressed") from error
 
 
 def _inflated(frame: bytes, size: int) -> bytes:

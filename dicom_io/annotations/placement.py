@@ -35,6 +35,7 @@ from dicom_io.annotations.plane_regions import sample
 from dicom_io.annotations.regions import stacks_of_contours, stacks_of_mask
 from dicom_io.errors import AnnotationElsewhere, UnplacedAnnotation, UnusableAnnotation
 from dicom_io.geometry import Float64, kji_to_lps, lps_to_kji
+from dicom_io.values import shown_uid
 from dicom_io.volume import Volume
 
 Placed: TypeAlias = tuple[PlacedShape, tuple[str, ...]]
@@ -61,8 +62,8 @@ def place(annotation: Annotation, volume: Volume, series_uid: str = "") -> Place
     refers = _refers_to(annotation, volume)
     if not same_frame and not refers:
         raise AnnotationElsewhere(
-            f"expected frame of reference {volume.frame_of_reference_uid or 'none'}, or a reference to an image of this series, "
-            f"got frame of reference {annotation.frame_of_reference_uid or 'none'}; register the series, or draw on this one"
+            f"expected frame of reference {shown_uid(volume.frame_of_reference_uid)}, or a reference to an image of this series, "
+            f"got frame of reference {shown_uid(annotation.frame_of_reference_uid)}; register the series, or draw on this one"
         )
     shape, notes = _PLACERS[type(annotation.shape)](annotation.shape, volume)
     foreign = ("frame-of-reference-differs",) if annotation.frame_of_reference_uid and not same_frame else ()
@@ -207,8 +208,8 @@ def _ellipsoid(shape: Ellipsoid, volume: Volume) -> Placed:
 
 def _unresolved(shape: SegmentReference, _: Volume) -> Placed:
     raise UnplacedAnnotation(
-        f"expected segmentation {shape.sop_instance_uid} with segment {shape.segment_number}, got a report that speaks of it alone; "
-        "send the segmentation together with the report"
+        f"expected segmentation {shown_uid(shape.sop_instance_uid)} with segment {shape.segment_number}, "
+        "got a report that speaks of it alone; send the segmentation together with the report"
     )
 
 

@@ -17,12 +17,13 @@ from dicom_io.annotations.annotation import Annotation, Annotations, AnnotationS
 from dicom_io.annotations.displayed_area import displayed_area
 from dicom_io.annotations.graphics import coordinates, image_shape
 from dicom_io.annotations.image_places import ImagePlace, ImagePlaces
-from dicom_io.annotations.reading import MAXIMUM_ITEMS, Harvest, items, references, text
+from dicom_io.annotations.reading import MAXIMUM_ITEMS, Harvest, references
 from dicom_io.errors import MalformedAnnotation, UnplacedAnnotation
-from dicom_io.frame_attributes import numbers, whole_number
+from dicom_io.frame_attributes import items_of, numbers, whole_number
 from dicom_io.geometry import Float64
 from dicom_io.instance import InstanceHeader
 from dicom_io.quiet import without_pydicom_warnings
+from dicom_io.values import shown_word, text_of
 
 ARROW_HEAD_PIXELS = 1.5
 """A head's middle corner nearer than this to the end of a line makes the line an arrow."""
@@ -55,9 +56,9 @@ def read_presentation_state(header: InstanceHeader, places: ImagePlaces) -> Anno
     dataset = header.dataset
     harvest = Harvest(header=header, kind="GSPS")
     every_image = references(
-        image for series in items(dataset, "ReferencedSeriesSequence") for image in items(series, "ReferencedImageSequence")
+        image for series in items_of(dataset, "ReferencedSeriesSequence") for image in items_of(series, "ReferencedImageSequence")
     )
-    for number, item in enumerate(items(dataset, "GraphicAnnotationSequence")[:MAXIMUM_ITEMS], start=1):
+    for number, item in enumerate(items_of(dataset, "GraphicAnnotationSequence")[:MAXIMUM_ITEMS], start=1):
         with harvest.item(f"graphic annotation {number}"):
             board = _board(dataset, item, places, every_image)
             _read_board(harvest, item, board, f"graphic annotation {number}")
@@ -65,19 +66,19 @@ def read_presentation_state(header: InstanceHeader, places: ImagePlaces) -> Anno
 
 
 def _board(dataset: Dataset, item: Dataset, places: ImagePlaces, every_image: Sequence[ImageReference]) -> _Board:
-    images = references(items(item, "ReferencedImageSequence")) or tuple(every_image)
+    images = references(items_of(item, "ReferencedImageSequence")) or tuple(every_image)
     if len(images) != 1:
         raise UnplacedAnnotation(f"expected a graphic for one image, got one for {len(images)}; draw it on the image that it is meant for")
     place = places.of(images[0])
     board = _Board(dataset=dataset, image=images[0], place=place, label="", anchors=())
-    texts = items(item, "TextObjectSequence")
+    texts = items_of(item, "TextObjectSequence")
     return _Board(
         dataset=dataset,
         image=images[0],
         place=place,
-        label=" ".join(filter(None, (text(one, "UnformattedTextValue") for one in texts))),
+        label=" ".join(filter(None, (text_of(one, "UnformattedTextValue") for one in texts))),
         anchors=tuple(
-            _corner_xy(board, numbers(one, "AnchorPoint"), text(one, "AnchorPointAnnotationUnits"))[0]
+            _corner_xy(board, numbers(one, "AnchorPoint"), text_of(one, "AnchorPointAnnotationUnits"))[0]
             for one in texts
             if len(numbers(one, "AnchorPoint")) == 2
         ),
@@ -85,17 +86,19 @@ def _board(dataset: Dataset, item: Dataset, places: ImagePlaces, every_image: Se
 
 
 def _read_board(harvest: Harvest, item: Dataset, board: _Board, name: str) -> None:
-    compounds = {whole_number(one, "CompoundGraphicInstanceID", -1): one for one in items(item, "CompoundGraphicSequence")}
+    compounds = {whole_number(one, "CompoundGraphicInstanceID", -1): one for one in items_of(item, "CompoundGraphicSequence")}
     simple: list[_Graphic] = []
     doubles: dict[int, list[Float64]] = {}
-    for number, one in enumerate(items(item, "GraphicObjectSequence"), start=1):
+    for number, one in enumerate(items_of(item, "GraphicObjectSequence"), start=1):
         with harvest.item(f"{name}, graphic {number}"):
-            corner_xy = _corner_xy(board, numbers(one, "GraphicData"), text(one, "GraphicAnnotationUnits"))
+            corner_xy = _corner_xy(board, numbers(one, "GraphicData"), text_of(one, "GraphicAnnotationUnits"))
             instance = whole_number(one, "CompoundGraphicInstanceID", -1)
             if instance in compounds:
                 doubles.setdefault(instance, []).append(corner_xy)
             else:
-                simple.append(_Graphic(graphic=text(one, "GraphicType"), corner_xy=corner_xy, item=one, name=f"{name}, graphic {number}"))
+                simple.append(
+                    _Graphic(graphic=text_of(one, "GraphicType"), corner_xy=corner_xy, item=one, name=f"{name}, graphic {number}")
+                )
     for instance, one in compounds.items():
         with harvest.item(f"{name}, compound graphic {instance}") as source:
             found = _compound(one, board, doubles.get(instance, []), source.item)
@@ -133,14 +136,14 @@ def _arrow(corner_xy: Float64, tip: int, graphic: _Graphic) -> _Graphic:
 
 def _compound(item: Dataset, board: _Board, doubles: Sequence[Float64], name: str) -> _Graphic:
     """Return a compound graphic in the words of plain ones (PS3.3 C.10.5.1.3)."""
-    kind = text(item, "CompoundGraphicType")
-    corner_xy = _corner_xy(board, numbers(item, "GraphicData"), text(item, "CompoundGraphicUnits"))
+    kind = text_of(item, "CompoundGraphicType")
+    corner_xy = _corner_xy(board, numbers(item, "GraphicData"), text_of(item, "CompoundGraphicUnits"))
     if kind in ("RECTANGLE", "ELLIPSE"):
         corner_xy = _from_corners(kind, corner_xy)
     elif kind not in _LINES or len(corner_xy) < 2:
         raise MalformedAnnotation(
             f"expected a compound graphic {', '.join(sorted({*_LINES, 'RECTANGLE', 'ELLIPSE'}))} of at least 2 points, "
-            f"got {kind[:16] or 'none'} of {len(corner_xy)}; draw a line, an ellipse or a polygon"
+            f"got {shown_word(kind)} of {len(corner_xy)}; draw a line, an ellipse or a polygon"
         )
     corner_xy = _rotated(item, corner_xy)
     plain = {"RECTANGLE": "POLYLINE", "ELLIPSE": "ELLIPSE"}.get(kind, kind)
@@ -195,7 +198,7 @@ def _corner_xy(board: _Board, data: Sequence[float], units: str) -> Float64:
         return points
     if units == "DISPLAY":
         return displayed_area(board.dataset, board.image).to_corner_xy(points)
-    raise MalformedAnnotation(f"expected units PIXEL or DISPLAY, got {units[:16] or 'none'}; slides are not read")
+    raise MalformedAnnotation(f"expected units PIXEL or DISPLAY, got {shown_word(units)}; slides are not read")
 
 
 def _annotation(source: AnnotationSource, found: _Graphic, board: _Board) -> Annotation:
@@ -206,10 +209,10 @@ def _annotation(source: AnnotationSource, found: _Graphic, board: _Board) -> Ann
         graphic=found.graphic,
         frame_of_reference_uid=board.place.frame_of_reference_uid,
         source=source,
-        label=text(found.item, "TrackingID") or board.label,
-        tracking_id=text(found.item, "TrackingID"),
-        tracking_uid=text(found.item, "TrackingUID"),
-        creator=text(dataset, "ContentCreatorName"),
+        label=text_of(found.item, "TrackingID") or board.label,
+        tracking_id=text_of(found.item, "TrackingID"),
+        tracking_uid=text_of(found.item, "TrackingUID"),
+        creator=text_of(dataset, "ContentCreatorName"),
         images=(board.image,),
         series_uids=(board.place.series_instance_uid,),
         notes=notes,
@@ -220,6 +223,6 @@ def _shape(found: _Graphic, board: _Board) -> tuple[Shape, tuple[str, ...]]:
     if found.graphic in _LINES:
         points_mm = board.place.to_lps(found.corner_xy)
         return Line(points_mm=points_mm, tip=found.tip), ()
-    filled = text(found.item, "GraphicFilled") == "Y"
+    filled = text_of(found.item, "GraphicFilled") == "Y"
     shape, notes = image_shape(found.graphic, found.corner_xy, board.place, "region" if filled else "line")
     return shape, notes

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import cast
 
 from pydicom.dataset import Dataset
 
@@ -20,8 +19,9 @@ from dicom_io.annotations.annotation import (
 )
 from dicom_io.codes import Code
 from dicom_io.errors import UnusableAnnotation
-from dicom_io.frame_attributes import numbers
-from dicom_io.instance import READING_ERRORS, InstanceHeader
+from dicom_io.frame_attributes import items_of, numbers
+from dicom_io.instance import InstanceHeader
+from dicom_io.values import text_of
 
 MAXIMUM_ITEMS = 20000
 """Annotations of one object; a header that promises more is damaged or hostile."""
@@ -56,29 +56,11 @@ class Harvest:
         return Annotations(found=tuple(self.found), rejected=tuple(self.rejected))
 
 
-def items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
-    """Return the items of a sequence, none where it is absent or no sequence."""
-    try:
-        value = dataset.get(keyword)
-    except READING_ERRORS:
-        return ()
-    return cast(Sequence[Dataset], value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ()
-
-
-def text(dataset: Dataset, keyword: str) -> str:
-    """Return an attribute as text without outer spaces, empty where it is absent or unreadable."""
-    try:
-        value = dataset.get(keyword)
-    except READING_ERRORS:
-        return ""
-    return "" if value is None else str(value).strip()
-
-
 def code(dataset: Dataset, keyword: str) -> Code | None:
     """Return the first coded concept of a sequence; None where it is absent or incomplete."""
-    for item in items(dataset, keyword)[:1]:
-        value = text(item, "CodeValue") or text(item, "LongCodeValue") or text(item, "URNCodeValue")
-        scheme, meaning = text(item, "CodingSchemeDesignator"), text(item, "CodeMeaning")
+    for item in items_of(dataset, keyword)[:1]:
+        value = text_of(item, "CodeValue") or text_of(item, "LongCodeValue") or text_of(item, "URNCodeValue")
+        scheme, meaning = text_of(item, "CodingSchemeDesignator"), text_of(item, "CodeMeaning")
         if value and scheme and len(value) <= 16 and len(scheme) <= 16:
             return Code(value=value, scheme=scheme, meaning=meaning[:64] or value)
     return None
@@ -87,14 +69,14 @@ def code(dataset: Dataset, keyword: str) -> Code | None:
 def algorithm_type(dataset: Dataset, keyword: str) -> AlgorithmType:
     """Return MANUAL, SEMIAUTOMATIC or AUTOMATIC; empty for anything else."""
     words: dict[str, AlgorithmType] = {"MANUAL": "MANUAL", "SEMIAUTOMATIC": "SEMIAUTOMATIC", "AUTOMATIC": "AUTOMATIC"}
-    return words.get(text(dataset, keyword), "")
+    return words.get(text_of(dataset, keyword), "")
 
 
 def references(sequence: Iterable[Dataset]) -> tuple[ImageReference, ...]:
     """Return the images of an Image SOP Instance Reference sequence (PS3.3 table 10-3), one a frame, each once."""
     found = []
     for item in sequence:
-        uid = text(item, "ReferencedSOPInstanceUID")
+        uid = text_of(item, "ReferencedSOPInstanceUID")
         frames = numbers(item, "ReferencedFrameNumber")
         if uid:
             found += [ImageReference(sop_instance_uid=uid, frame_number=int(number)) for number in frames] or [

@@ -9,10 +9,11 @@ from functools import cached_property
 from pydicom.dataset import Dataset
 
 from dicom_io.annotations.annotation import ImageReference
-from dicom_io.annotations.reading import code, items, references, text
+from dicom_io.annotations.reading import code, references
 from dicom_io.codes import Code
 from dicom_io.errors import MalformedAnnotation
-from dicom_io.frame_attributes import numbers
+from dicom_io.frame_attributes import items_of, numbers
+from dicom_io.values import text_of
 
 MAXIMUM_DEPTH = 30
 """Deeper trees are damaged or hostile; TID 1500 needs 8."""
@@ -83,14 +84,14 @@ class ContentItem:
     @property
     def value_type(self) -> str:
         """CONTAINER, NUM, SCOORD ..."""
-        return text(self.dataset, "ValueType")
+        return text_of(self.dataset, "ValueType")
 
     @cached_property
     def children(self) -> list[ContentItem]:
         """The items below, by-reference ones resolved to what they stand for. Raises MalformedAnnotation for a tree without end."""
         if len(self.above) > MAXIMUM_DEPTH:
             raise MalformedAnnotation(f"expected a report of at most {MAXIMUM_DEPTH} levels, got more; export it again")
-        below = items(self.dataset, "ContentSequence")
+        below = items_of(self.dataset, "ContentSequence")
         self.visits.spend(len(below))
         return [child for number, item in enumerate(below, start=1) for child in self._resolved(item, (*self.path, number))]
 
@@ -98,7 +99,7 @@ class ContentItem:
         identifier = tuple(int(number) for number in numbers(item, "ReferencedContentItemIdentifier"))
         found: Dataset = self.root if identifier else item
         for number in identifier[1:]:
-            below = items(found, "ContentSequence")
+            below = items_of(found, "ContentSequence")
             if not 1 <= number <= len(below):
                 return []
             found = below[number - 1]
@@ -121,7 +122,7 @@ class ContentItem:
     @property
     def text(self) -> str:
         """The value of TEXT, UIDREF and PNAME items, the meaning of a CODE."""
-        written = text(self.dataset, "TextValue") or text(self.dataset, "UID") or text(self.dataset, "PersonName")
+        written = text_of(self.dataset, "TextValue") or text_of(self.dataset, "UID") or text_of(self.dataset, "PersonName")
         return written or (self.coded.meaning if self.coded else "")
 
     @property
@@ -132,7 +133,7 @@ class ContentItem:
     @property
     def images(self) -> tuple[ImageReference, ...]:
         """The images that an IMAGE item stands for."""
-        return references(items(self.dataset, "ReferencedSOPSequence"))
+        return references(items_of(self.dataset, "ReferencedSOPSequence"))
 
 
 def root_of(dataset: Dataset) -> ContentItem:
@@ -140,7 +141,7 @@ def root_of(dataset: Dataset) -> ContentItem:
     return ContentItem(dataset=dataset, path=(1,), root=dataset, visits=Visits())
 
 
-def text_of(item: ContentItem, wanted: ConceptSet) -> str:
+def words_of(item: ContentItem, wanted: ConceptSet) -> str:
     """Return the text of a child, empty where there is none."""
     found = item.first(wanted)
     return "" if found is None else found.text

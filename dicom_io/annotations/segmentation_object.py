@@ -15,12 +15,13 @@ from pydicom.dataset import Dataset
 from dicom_io.annotations.annotation import Annotation, Annotations, ImageReference, Mask, MaskFrame
 from dicom_io.annotations.image_places import ImagePlaces
 from dicom_io.annotations.packed_frames import decode_segment_frames
-from dicom_io.annotations.reading import Harvest, algorithm_type, code, items, references, text
+from dicom_io.annotations.reading import Harvest, algorithm_type, code, references
 from dicom_io.errors import MalformedAnnotation, UnplacedAnnotation
-from dicom_io.frame_attributes import frame_group, plane_of_frame, whole_number
+from dicom_io.frame_attributes import frame_group, items_of, plane_of_frame, whole_number
 from dicom_io.geometry import PlaneGeometry
 from dicom_io.instance import InstanceHeader
 from dicom_io.quiet import without_pydicom_warnings
+from dicom_io.values import shown_word, text_of
 
 FRACTION_INSIDE = 0.5
 """A pixel of a fractional segment is inside from this part of Maximum Fractional Value on."""
@@ -36,14 +37,14 @@ def read_segmentation_object(header: InstanceHeader, places: ImagePlaces) -> Ann
     dataset = header.dataset
     harvest = Harvest(header=header, kind="SEG")
     stored = decode_segment_frames(header)
-    kind = text(dataset, "SegmentationType")
+    kind = text_of(dataset, "SegmentationType")
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP") or stored.ndim != 3:
-        raise MalformedAnnotation(f"segmentation: expected BINARY, FRACTIONAL or LABELMAP frames, got {kind[:16] or 'none'}")
+        raise MalformedAnnotation(f"segmentation: expected BINARY, FRACTIONAL or LABELMAP frames, got {shown_word(kind)}")
     layers = _by_segment(dataset, stored, kind)
-    series = tuple(text(item, "SeriesInstanceUID") for item in items(dataset, "ReferencedSeriesSequence"))
+    series = tuple(text_of(item, "SeriesInstanceUID") for item in items_of(dataset, "ReferencedSeriesSequence"))
     drawn = sorted({number for layer in layers.values() for number in layer})
     planes = {number: _plane(header, places, number) for number in drawn}
-    for segment in items(dataset, "SegmentSequence"):
+    for segment in items_of(dataset, "SegmentSequence"):
         number = whole_number(segment, "SegmentNumber", -1)
         if kind == "LABELMAP" and number == 0:
             continue  # the background
@@ -53,14 +54,14 @@ def read_segmentation_object(header: InstanceHeader, places: ImagePlaces) -> Ann
                 Annotation(
                     shape=Mask(frames=frames),
                     graphic=kind,
-                    frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
+                    frame_of_reference_uid=text_of(dataset, "FrameOfReferenceUID"),
                     source=source,
-                    label=text(segment, "SegmentLabel"),
+                    label=text_of(segment, "SegmentLabel"),
                     concept=code(segment, "SegmentedPropertyTypeCodeSequence"),
                     site=code(segment, "AnatomicRegionSequence"),
-                    tracking_id=text(segment, "TrackingID"),
-                    tracking_uid=text(segment, "TrackingUID"),
-                    creator=text(dataset, "ContentCreatorName"),
+                    tracking_id=text_of(segment, "TrackingID"),
+                    tracking_uid=text_of(segment, "TrackingUID"),
+                    creator=text_of(dataset, "ContentCreatorName"),
                     algorithm_type=algorithm_type(segment, "SegmentAlgorithmType"),
                     images=images,
                     series_uids=tuple(uid for uid in series if uid),
@@ -111,7 +112,7 @@ def _plane(header: InstanceHeader, places: ImagePlaces, number: int) -> PlaneGeo
 
 def _sources(dataset: Dataset, number: int) -> tuple[ImageReference, ...]:
     group = frame_group(dataset, number, "DerivationImageSequence")
-    return references(items(group, "SourceImageSequence"))
+    return references(items_of(group, "SourceImageSequence"))
 
 
 def _plane_of_source(derived_from: tuple[ImageReference, ...], places: ImagePlaces, shape: tuple[int, ...]) -> PlaneGeometry:

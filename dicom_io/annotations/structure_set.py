@@ -13,12 +13,13 @@ from pydicom.dataset import Dataset
 
 from dicom_io.annotations.annotation import Annotation, Annotations, Contours, ImageReference, Line, Points, Shape
 from dicom_io.annotations.graphics import closed_outline, coordinates
-from dicom_io.annotations.reading import MAXIMUM_ITEMS, Harvest, algorithm_type, code, items, references, text
+from dicom_io.annotations.reading import MAXIMUM_ITEMS, Harvest, algorithm_type, code, references
 from dicom_io.errors import MalformedAnnotation
-from dicom_io.frame_attributes import numbers, whole_number
+from dicom_io.frame_attributes import items_of, numbers, whole_number
 from dicom_io.geometry import Float64
 from dicom_io.instance import InstanceHeader
 from dicom_io.quiet import without_pydicom_warnings
+from dicom_io.values import shown_word, text_of
 
 
 @without_pydicom_warnings()
@@ -30,10 +31,10 @@ def read_structure_set(header: InstanceHeader) -> Annotations:
     """
     dataset = header.dataset
     harvest = Harvest(header=header, kind="RTSTRUCT")
-    contours = {whole_number(item, "ReferencedROINumber", -1): item for item in items(dataset, "ROIContourSequence")}
-    observations = {whole_number(item, "ReferencedROINumber", -1): item for item in items(dataset, "RTROIObservationsSequence")}
+    contours = {whole_number(item, "ReferencedROINumber", -1): item for item in items_of(dataset, "ROIContourSequence")}
+    observations = {whole_number(item, "ReferencedROINumber", -1): item for item in items_of(dataset, "RTROIObservationsSequence")}
     series = _series_by_frame_of_reference(dataset)
-    for region in items(dataset, "StructureSetROISequence"):
+    for region in items_of(dataset, "StructureSetROISequence"):
         number = whole_number(region, "ROINumber", -1)
         _read_region(harvest, region, (contours.get(number, Dataset()), observations.get(number, Dataset())), series)
     return harvest.result()
@@ -42,10 +43,10 @@ def read_structure_set(header: InstanceHeader) -> Annotations:
 def _read_region(harvest: Harvest, region: Dataset, parts: tuple[Dataset, Dataset], series: Mapping[str, tuple[str, ...]]) -> None:
     drawn, observed = parts
     number = whole_number(region, "ROINumber", -1)
-    frame_of_reference = text(region, "ReferencedFrameOfReferenceUID") or text(harvest.header.dataset, "FrameOfReferenceUID")
+    frame_of_reference = text_of(region, "ReferencedFrameOfReferenceUID") or text_of(harvest.header.dataset, "FrameOfReferenceUID")
     shapes: list[tuple[str, Shape, tuple[ImageReference, ...], tuple[str, ...]]] = []
     with harvest.item(f"ROI {number}"):
-        shapes = _shapes(items(drawn, "ContourSequence"))
+        shapes = _shapes(items_of(drawn, "ContourSequence"))
     for graphic, shape, images, notes in shapes:
         with harvest.item(f"ROI {number}") as source:
             harvest.found.append(
@@ -54,12 +55,12 @@ def _read_region(harvest: Harvest, region: Dataset, parts: tuple[Dataset, Datase
                     graphic=graphic,
                     frame_of_reference_uid=frame_of_reference,
                     source=source,
-                    label=text(region, "ROIName") or text(observed, "ROIObservationLabel"),
+                    label=text_of(region, "ROIName") or text_of(observed, "ROIObservationLabel"),
                     concept=code(observed, "RTROIIdentificationCodeSequence"),
                     site=code(observed, "AnatomicRegionSequence"),
-                    tracking_id=text(observed, "TrackingID") or text(region, "TrackingID"),
-                    tracking_uid=text(observed, "TrackingUID") or text(region, "TrackingUID"),
-                    creator=text(observed, "ROIInterpreter") or text(harvest.header.dataset, "OperatorsName"),
+                    tracking_id=text_of(observed, "TrackingID") or text_of(region, "TrackingID"),
+                    tracking_uid=text_of(observed, "TrackingUID") or text_of(region, "TrackingUID"),
+                    creator=text_of(observed, "ROIInterpreter") or text_of(harvest.header.dataset, "OperatorsName"),
                     algorithm_type=algorithm_type(region, "ROIGenerationAlgorithm"),
                     images=images,
                     series_uids=series.get(frame_of_reference, ()),
@@ -79,7 +80,7 @@ def _shapes(contours: Sequence[Dataset]) -> list[tuple[str, Shape, tuple[ImageRe
     for contour in contours:
         kind = _kind(contour)
         places = coordinates(numbers(contour, "ContourData"), 3)
-        drawn_on = references(items(contour, "ContourImageSequence"))
+        drawn_on = references(items_of(contour, "ContourImageSequence"))
         if kind == "POINT":
             points.append(places)
             images["points"] += drawn_on
@@ -110,19 +111,19 @@ _KINDS = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR", "CLOSED_PLANAR", "CLOSEDPLAN
 
 
 def _kind(contour: Dataset) -> str:
-    kind = text(contour, "ContourGeometricType")
+    kind = text_of(contour, "ContourGeometricType")
     if kind not in _KINDS:
-        raise MalformedAnnotation(f"expected a contour of type {', '.join(_KINDS)}, got {kind[:20] or 'none'}; export it again")
+        raise MalformedAnnotation(f"expected a contour of type {', '.join(_KINDS)}, got {shown_word(kind)}; export it again")
     return kind
 
 
 def _series_by_frame_of_reference(dataset: Dataset) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
-    for frame in items(dataset, "ReferencedFrameOfReferenceSequence"):
+    for frame in items_of(dataset, "ReferencedFrameOfReferenceSequence"):
         series = [
-            text(item, "SeriesInstanceUID")
-            for study in items(frame, "RTReferencedStudySequence")
-            for item in items(study, "RTReferencedSeriesSequence")
+            text_of(item, "SeriesInstanceUID")
+            for study in items_of(frame, "RTReferencedStudySequence")
+            for item in items_of(study, "RTReferencedSeriesSequence")
         ]
-        found[text(frame, "FrameOfReferenceUID")] = tuple(uid for uid in series if uid)
+        found[text_of(frame, "FrameOfReferenceUID")] = tuple(uid for uid in series if uid)
     return found

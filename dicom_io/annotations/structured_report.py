@@ -25,13 +25,14 @@ from dicom_io.annotations.annotation import (
 from dicom_io.annotations.graphics import Purpose, coordinates, image_shape, shape_of
 from dicom_io.annotations.image_library import places_of_library
 from dicom_io.annotations.image_places import ImagePlaces
-from dicom_io.annotations.reading import Harvest, items, text
+from dicom_io.annotations.reading import Harvest
 from dicom_io.annotations.report_tree import ContentItem
 from dicom_io.errors import MalformedAnnotation
-from dicom_io.frame_attributes import numbers
+from dicom_io.frame_attributes import items_of, numbers
 from dicom_io.geometry import Float64
 from dicom_io.instance import InstanceHeader
 from dicom_io.quiet import without_pydicom_warnings
+from dicom_io.values import shown_word, text_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,7 +91,7 @@ def _each_once(pairs: Iterable[tuple[ContentItem, ContentItem]]) -> Iterator[tup
     for parent, item in pairs:
         if item.value_type not in ("SCOORD", "SCOORD3D"):
             continue
-        drawing = (text(item.dataset, "GraphicType"), numbers(item.dataset, "GraphicData"), _images(item))
+        drawing = (text_of(item.dataset, "GraphicType"), numbers(item.dataset, "GraphicData"), _images(item))
         if drawing not in seen:
             seen.add(drawing)
             yield parent, item
@@ -186,8 +187,8 @@ def _read_segments(harvest: Harvest, group: ContentItem, name: str) -> None:
 
 def _segments(item: ContentItem) -> list[SegmentReference]:
     found = [
-        SegmentReference(sop_instance_uid=text(reference, "ReferencedSOPInstanceUID"), segment_number=int(number))
-        for reference in items(item.dataset, "ReferencedSOPSequence")
+        SegmentReference(sop_instance_uid=text_of(reference, "ReferencedSOPInstanceUID"), segment_number=int(number))
+        for reference in items_of(item.dataset, "ReferencedSOPSequence")
         for number in numbers(reference, "ReferencedSegmentNumber")
     ]
     if not found:
@@ -201,15 +202,17 @@ def _images(item: ContentItem) -> tuple[ImageReference, ...]:
 
 def _drawn(item: ContentItem, purpose: Purpose, places: ImagePlaces) -> Drawn:
     """Return an SCOORD or SCOORD3D in patient millimetres."""
-    graphic = text(item.dataset, "GraphicType")
+    graphic = text_of(item.dataset, "GraphicType")
     data = numbers(item.dataset, "GraphicData")
     if item.value_type == "SCOORD3D":
         shape, notes = shape_of(graphic, coordinates(data, 3), purpose)
-        frame_of_reference = text(item.dataset, "ReferencedFrameOfReferenceUID")
+        frame_of_reference = text_of(item.dataset, "ReferencedFrameOfReferenceUID")
         return Drawn(shape=shape, graphic=graphic, frame_of_reference_uid=frame_of_reference, images=(), series_uids=(), notes=notes)
     images = _images(item)
     if len(images) != 1:
-        raise MalformedAnnotation(f"{graphic[:16]}: expected one image that it was drawn on, got {len(images)}; export the report again")
+        raise MalformedAnnotation(
+            f"{shown_word(graphic)}: expected one image that it was drawn on, got {len(images)}; export the report again"
+        )
     place = places.of(images[0])
     shape, notes = image_shape(graphic, coordinates(data, 2), place, purpose)
     return Drawn(
@@ -224,7 +227,7 @@ def _drawn(item: ContentItem, purpose: Purpose, places: ImagePlaces) -> Drawn:
 
 def _annotation(named: ContentItem, source: AnnotationSource, drawn: Drawn, measured: ContentItem | None) -> Annotation:
     """Name a shape by the group or item around it, and by what was measured along it."""
-    tracking_id = tree.text_of(named, tree.TRACKING_IDENTIFIER)
+    tracking_id = tree.words_of(named, tree.TRACKING_IDENTIFIER)
     finding = tree.code_of(named, tree.FINDING)
     root = tree.root_of(named.root)
     by_algorithm = named.first(tree.ALGORITHM_NAME) is not None
@@ -238,8 +241,8 @@ def _annotation(named: ContentItem, source: AnnotationSource, drawn: Drawn, meas
         site=tree.code_of(named, tree.FINDING_SITE),
         quantity=measured.concept if measured is not None and measured.value_type == "NUM" else None,
         tracking_id=tracking_id,
-        tracking_uid=tree.text_of(named, tree.TRACKING_UID),
-        creator=tree.text_of(root, tree.PERSON_OBSERVER) or tree.text_of(root, tree.DEVICE_OBSERVER),
+        tracking_uid=tree.words_of(named, tree.TRACKING_UID),
+        creator=tree.words_of(root, tree.PERSON_OBSERVER) or tree.words_of(root, tree.DEVICE_OBSERVER),
         algorithm_type="AUTOMATIC" if by_algorithm else "",
         images=drawn.images,
         series_uids=drawn.series_uids,

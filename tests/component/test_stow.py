@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -223,3 +224,22 @@ def test_credentials_come_from_a_file_and_never_cross_the_network_in_plain_text(
     with pytest.raises(ValueError, match="expected an https URL"):
         Config.model_validate({"destinations": {"web": {"kind": "stow", "url": "http://pacs.example/x", "credentials_file": str(path)}}})
     assert StowDestination.model_validate({"kind": "stow", "url": "http://127.0.0.1/x", "credentials_file": str(path)})
+
+
+def test_an_answer_without_end_names_nothing_and_what_is_no_http_is_not_quoted() -> None:
+    deep = b"[" * 100_000
+    assert read_answer(deep, JSON) == ({}, {})
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with listening.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(b"Zebedee^Ann\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        server = StowServer(name="archive", url=f"http://127.0.0.1:{listening.getsockname()[1]}")
+        with open_stow(server) as session, pytest.raises(PeerUnreachable) as refused:
+            session.echo()
+        thread.join()
+    assert "got BadStatusLine" in str(refused.value)

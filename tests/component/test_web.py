@@ -228,3 +228,8 @@ def test_every_metric_of_the_dashboard_and_the_alerts_exists(site: Site, setting
         assert used
         assert used <= known, used - known
     assert documented == known
+
+
+@pytest.mark.parametrize("number", ["99999999999999999999999", "9" * 5000, "-1", "x"])
+def test_a_job_that_no_database_could_number_is_not_found(number: str, site: Site, settings: Config) -> None:
+    assert client(site, settings).get(f"/jobs/{number}").status_code == 404

@@ -7,15 +7,12 @@ always the same, so that a failure is repeated by its seed and number alone; `--
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
-import logging
-import random
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from pydicom.uid import CTImageStorage
@@ -50,12 +47,12 @@ from tests.component.wire import (
     store_rq,
     unused,
 )
+from tests.fuzz.byte_faults import Dice, broken
+from tests.fuzz.surface import quiet
 
 ENCODED = encode(small_instance())
 UID = str(small_instance().SOPInstanceUID)
 SETTINGS = acceptor_settings(artim_seconds=30.0, dimse_timeout_seconds=30.0)
-LENGTHS = (0, 1, 2, 5, 6, 255, 4096, 65535, 0x7FFFFFFF, 0xFFFFFFFF)
-Dice = random.Random
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -73,7 +70,7 @@ class Tally:
 def run(seed: int, count: int, tally: Tally) -> None:
     """Feed inputs 0 to `count` - 1 of a seed; AssertionError or any other exception is a finding."""
     configure_pynetdicom()
-    with _quiet("pydicom", "dicom_io"):  # the service keeps pydicom quiet too: it would quote values
+    with quiet("pydicom", "dicom_io"):  # the service keeps pydicom quiet too: it would quote values
         agreed = _agreement()
         for number in range(count):
             dice = Dice(f"{seed}/{number}")
@@ -83,20 +80,6 @@ def run(seed: int, count: int, tally: Tally) -> None:
             except BaseException as error:
                 error.add_note(f"seed {seed}, input {number}")
                 raise
-
-
-@contextlib.contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """Silence these loggers for a while; what runs later in the same process is heard again."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 class _Associated(Association):
@@ -152,15 +135,13 @@ def _agreement() -> tuple[Request, Acceptance]:
 
 def _conversation(dice: Dice) -> bytes:
     stream = b"".join(dice.choice(PARTS)(dice) for _ in range(dice.randint(1, 5)))
-    for _ in range(dice.choice((0, 1, 1, 2, 8))):
-        stream = dice.choice(FAULTS)(dice, stream)
-    return stream
+    return broken(dice, stream, dice.choice((0, 1, 1, 2, 8)))
 
 
 def _store(dice: Dice) -> bytes:
     encoded = ENCODED
     if dice.random() < 0.4:
-        encoded = dice.choice(FAULTS)(dice, encoded)
+        encoded = broken(dice, encoded, 1)
     return store_rq(encoded, sop_instance=dice.choice((UID, UID, "1.2", "")), size=dice.choice((40, 333, 4000)))
 
 
@@ -197,42 +178,6 @@ PARTS: tuple[Callable[[Dice], bytes], ...] = (
     lambda dice: dice.choice((RELEASE, ABORT)),
     lambda dice: pdu(dice.randrange(10), dice.randbytes(dice.randrange(40))),
 )
-
-
-def _flip(dice: Dice, stream: bytes) -> bytes:
-    if not stream:
-        return stream
-    place = dice.randrange(len(stream))
-    return stream[:place] + bytes((stream[place] ^ 1 << dice.randrange(8),)) + stream[place + 1 :]
-
-
-def _cut(dice: Dice, stream: bytes) -> bytes:
-    return stream[: dice.randrange(len(stream) + 1)]
-
-
-def _drop(dice: Dice, stream: bytes) -> bytes:
-    place = dice.randrange(len(stream) + 1)
-    return stream[:place] + stream[place + dice.randrange(20) :]
-
-
-def _repeat(dice: Dice, stream: bytes) -> bytes:
-    start, place = dice.randrange(len(stream) + 1), dice.randrange(len(stream) + 1)
-    return stream[:place] + stream[start : start + dice.randrange(100)] + stream[place:]
-
-
-def _insert(dice: Dice, stream: bytes) -> bytes:
-    place = dice.randrange(len(stream) + 1)
-    return stream[:place] + dice.randbytes(dice.randrange(12)) + stream[place:]
-
-
-def _length(dice: Dice, stream: bytes) -> bytes:
-    """Put a telling number where a length may be."""
-    place = dice.randrange(len(stream) + 1)
-    order = dice.choice(("big", "little"))
-    return stream[:place] + dice.choice(LENGTHS).to_bytes(4, order) + stream[place + 4 :]  # type: ignore[arg-type]
-
-
-FAULTS: tuple[Callable[[Dice, bytes], bytes], ...] = (_flip, _flip, _cut, _drop, _repeat, _insert, _length)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dicom_io import instance, limits
+from dicom_io import limits, values
 from dicom_io.errors import NotAVolume, NotDicom, UndecodablePixels
 from dicom_io.instance import read_header
 from dicom_io.series import read_series
@@ -58,7 +58,7 @@ def test_sequences_in_sequences_without_end_are_no_dicom(tmp_path: Path) -> None
     path.write_bytes(content[:start] + nested)
     with pytest.raises(NotDicom, match="broken"):
         read_header(path)
-    assert RecursionError in instance.READING_ERRORS
+    assert RecursionError in values.READING_ERRORS
 
 
 def test_a_million_frames_are_refused_before_they_are_listed(tmp_path: Path) -> None:

@@ -72,3 +72,14 @@ def test_many_wrong_keys_are_counted_not_listed(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, str(path), metadata={CONFIG_KEY: COMPACT.to_json()})
     with pytest.raises(CheckpointError, match=r"missing: .* and \d+ more; 1 unexpected: a"):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    "sizes", ['{"d_model": 1e9}', '{"embed_dim": 4096}', '{"stages": [9999, 2, 1, 1]}', '{"stages": 4}', "[" * 100_000]
+)
+def test_sizes_that_no_file_holds_are_refused_before_memory_is_taken(sizes: str, tmp_path: Path) -> None:
+    path = tmp_path / "promising.safetensors"
+    save_file({"a": torch.zeros(1)}, str(path), metadata={CONFIG_KEY: sizes})
+    with pytest.raises(CheckpointError) as refused:
+        load_model(path)
+    assert refused.value.code == "checkpoint-config"
