@@ -110,9 +110,10 @@ class Audit:
         """A person wants it tried again."""
         return self._append("job-released", **_of_job(job), user=_user())
 
-    def job_queued_again(self, job: Job, annotation_series_uid: str) -> AuditRecord:
-        """Annotations of its study came, which its rule asks for."""
-        return self._append("job-queued-again", **_of_job(job), annotation_series_uid=annotation_series_uid)
+    def job_queued_again(self, job: Job, earlier: Job, annotation_series_uid: str) -> AuditRecord:
+        """Annotations of its study came, which its rule asks for: it takes the place of the `earlier` job over the same instances."""
+        details = {"supersedes_job": earlier.id, "annotation_series_uid": annotation_series_uid}
+        return self._append("job-queued-again", **_of_job(job), **details)
 
     def job_cancelled(self, job: Job) -> AuditRecord:
         """A person gave it up."""

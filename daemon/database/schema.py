@@ -131,6 +131,13 @@ JOB_INSTANCE = Table(
     Column("instance_id", BigInteger, primary_key=True, autoincrement=False),
 )
 
+JOB_ANNOTATION = Table(
+    "job_annotation",  # the annotation objects of its study that a job has read
+    METADATA,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("instance_id", BigInteger, primary_key=True, autoincrement=False),
+)
+
 OUTBOX = Table(
     "outbox",
     METADATA,
