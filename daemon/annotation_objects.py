@@ -11,6 +11,9 @@ from dicom_io.instance import InstanceHeader
 from dicom_io.series import Series
 from dicom_io.slice_stack import SliceStack
 
+REVIEW_LABEL = "AI_REVIEW"
+"""Content Label of what was withheld."""
+
 
 def is_annotation_object(header: InstanceHeader) -> bool:
     """Whether an instance can hold annotations: an input beside the images, never a series to be segmented."""
@@ -20,6 +23,11 @@ def is_annotation_object(header: InstanceHeader) -> bool:
 def is_own_result(header: InstanceHeader) -> bool:
     """Whether this software wrote an instance; a result never prompts the next one in its own study."""
     return str(header.dataset.get("ManufacturerModelName") or "").strip() == MODEL_NAME
+
+
+def is_withheld_result(header: InstanceHeader) -> bool:
+    """Whether an instance is a segmentation of this software that was withheld, and written for review alone."""
+    return is_own_result(header) and str(header.dataset.get("ContentLabel") or "").strip() == REVIEW_LABEL
 
 
 def foreign_annotations(study: Iterable[InstanceHeader]) -> tuple[InstanceHeader, ...]:

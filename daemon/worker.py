@@ -116,6 +116,9 @@ class Worker:
                 self.audit.results_superseded(job, superseded)
                 superseded = []
             others += not isinstance(outcome, Refusal)
+            for_review = [written for written in outcome.written if written.for_review]
+            if for_review:
+                self.audit.withheld_for_review(job, for_review)
             if isinstance(outcome, Segmented):
                 items += self._keep(job, outcome, stages)
                 results += not outcome.shadow
