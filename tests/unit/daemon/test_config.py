@@ -175,7 +175,9 @@ def test_rules_that_use_unknown_names_are_faults_at_their_lines(tmp_path: Path) 
         ("config.yaml", 4, "worker.default_weights"),
     ]
     assert "expected the name of a known destination (pacs), got 'pax'" in str(faults[0])
-    assert [fault.path for fault in check_references(config, load_rules(config.rules.paths), ("medsam", "startr"))] == [places[0][2]]
+    assert [fault.path for fault in check_references(config, load_rules(config.rules.paths), ("medsam", "startr"))] == [
+        place[2] for place in places[:2]
+    ]
 
 
 def test_a_configuration_without_rules_is_a_fault_when_rules_are_needed() -> None:
