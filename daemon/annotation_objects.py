@@ -12,6 +12,9 @@ from dicom_io.series import Series
 from dicom_io.slice_stack import SliceStack
 from dicom_io.values import text_of
 
+REVIEW_LABEL = "AI_REVIEW"
+"""Content Label of what was withheld."""
+
 
 def is_annotation_object(header: InstanceHeader) -> bool:
     """Whether an instance can hold annotations: an input beside the images, never a series to be segmented."""
@@ -21,6 +24,11 @@ def is_annotation_object(header: InstanceHeader) -> bool:
 def is_own_result(header: InstanceHeader) -> bool:
     """Whether this software wrote an instance; a result never prompts the next one in its own study."""
     return text_of(header.dataset, "ManufacturerModelName") == MODEL_NAME
+
+
+def is_withheld_result(header: InstanceHeader) -> bool:
+    """Whether an instance is a segmentation of this software that was withheld, and written for review alone."""
+    return is_own_result(header) and str(header.dataset.get("ContentLabel") or "").strip() == REVIEW_LABEL
 
 
 def foreign_annotations(study: Iterable[InstanceHeader]) -> tuple[InstanceHeader, ...]:

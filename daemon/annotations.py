@@ -32,6 +32,12 @@ def depends_on_annotations(plan: Plan) -> bool:
     return _any_annotated(plan.rule) or _asks_for_annotations(plan.rule)
 
 
+def places_by_frame_of_reference(plan: Plan) -> bool:
+    """Whether any target of a plan is prompted also by what was drawn on other series of the frame of reference."""
+    recipes = (target.prompt for target in plan.rule.targets)
+    return any(isinstance(recipe, AnnotationRecipe) and recipe.drawn_on == "frame-of-reference" for recipe in recipes)
+
+
 def may_want_annotations(ruleset: RuleSet) -> bool:
     """Whether annotations matter to any enabled rule; only then is it worth reading a study's other series."""
     return any(_any_annotated(rule) for rule in ruleset.rules if rule.enabled) or asks_for_annotations(ruleset)

@@ -111,9 +111,9 @@ class Audit:
         """A person wants it tried again."""
         return self._append("job-released", **_of_job(job), **person.details())
 
-    def job_queued_again(self, job: Job, annotation_series_uid: str) -> AuditRecord:
-        """Annotations of its study came, which its rule asks for."""
-        return self._append("job-queued-again", **_of_job(job), annotation_series_uid=annotation_series_uid)
+    def job_queued_again(self, job: Job, earlier: Job, annotation_series_uid: str) -> AuditRecord:
+        """Annotations of its study came, which its rule asks for: it takes the place of the `earlier` job over the same instances."""
+        return self._append("job-queued-again", **_of_job(job), supersedes_job=earlier.id, annotation_series_uid=annotation_series_uid)
 
     def job_cancelled(self, job: Job) -> AuditRecord:
         """A person gave it up."""
@@ -163,6 +163,11 @@ class Audit:
             seconds={name: round(value, 3) for name, value in seconds.items()},
             **tried,
         )
+
+    def withheld_for_review(self, job: Job, written: Sequence[WrittenObject]) -> AuditRecord:
+        """What was withheld was written for people to look at: which objects, and where they are sent; reasons are with the verdicts."""
+        destinations: list[Json] = list(dict.fromkeys(name for one in written for name in one.destinations))
+        return self._append("withheld-for-review", **_of_job(job), objects=_of_written(written), destinations=destinations)
 
     def result_quarantined(self, job: Job, code: str, kind: ObjectKind, sop_instance_uid: str) -> AuditRecord:
         """An object did not say what was meant: it was put aside and never sent."""

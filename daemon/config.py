@@ -395,9 +395,10 @@ def _rule_faults(config: Config, ruleset: RuleSet, index: int, weights: Collecti
     source = ruleset.sources.get(rule.name)
     places = source.places if source else Places(file=Path(f"rule {rule.name}"))
     at = ("rules", source.index if source else index)
-    for number, destination in enumerate(rule.destinations):
-        if destination not in config.destinations:
-            yield places.fault((*at, "destinations", number), _unknown("destination", destination, config.destinations))
+    for key, names in (("destinations", rule.destinations), ("review", rule.review)):
+        for number, destination in enumerate(names):
+            if destination not in config.destinations:
+                yield places.fault((*at, key, number), _unknown("destination", destination, config.destinations))
     if rule.weights is not None and rule.weights not in weights:
         yield places.fault((*at, "weights"), _unknown("weights", rule.weights, weights))
     for number, target in enumerate(rule.targets):

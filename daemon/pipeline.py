@@ -11,7 +11,7 @@ Those live one level out, in `daemon.worker` (jobs) and `daemon.commands.segment
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemon.inference import SegmentedObjects, segment_objects
 from daemon.planning import Planned, Skipped, plan_volumes, wrong_unit
@@ -20,6 +20,7 @@ from daemon.provenance import Provenance
 from daemon.refusal_report import with_report
 from daemon.refusals import Refusal
 from daemon.request import SeriesRequest
+from daemon.review import write_review
 from daemon.tools import Tools
 from daemon.writing import Findings, write_results
 from daemon.written import WrittenObject
@@ -81,11 +82,14 @@ def segment_volume(request: SeriesRequest, planned: Planned, tools: Tools) -> Sk
     findings = Findings(request=request, plan=plan, volume=volume, prompted=prompted, objects=kept, verdicts=verdicts)
     with tools.stage("write"):
         results = write_results(findings, tools.result)
+        withheld = objects.keep(verdict.object_id for verdict in verdicts if not verdict.delivers)
+        review = write_review(replace(findings, objects=withheld), tools.result, first=len(results.written))
+    written = (*results.written, *review)
     if not kept.results:
         reasons = tuple(reason for verdict in verdicts for reason in verdict.reasons) + missing
-        return Skipped(reasons=reasons, written=results.written, shadow=plan.rule.shadow, rule=plan.rule.name, withheld=len(verdicts))
+        return Skipped(reasons=reasons, written=written, shadow=plan.rule.shadow, rule=plan.rule.name, withheld=len(verdicts))
     return Segmented(
-        written=results.written,
+        written=written,
         provenance=results.provenance,
         verdicts=verdicts,
         volume=volume,

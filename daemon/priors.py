@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from daemon.annotation_objects import is_annotation_object
+from daemon.annotation_objects import is_annotation_object, is_withheld_result
 from daemon.request import SeriesRequest
 from dicom_io.annotations.annotation import Annotation, RejectedItem
 from dicom_io.annotations.collect import read_annotations
@@ -98,7 +98,8 @@ def _by_study(headers: Iterable[InstanceHeader]) -> Mapping[str, list[InstanceHe
 
 
 def _of_study(headers: Sequence[InstanceHeader], modality: str, then: date, age_days: int) -> Priors:
-    objects = [header for header in headers if is_annotation_object(header)]
+    # What was withheld from one study never prompts the next.
+    objects = [header for header in headers if is_annotation_object(header) and not is_withheld_result(header)]
     images = [header for header in headers if not is_annotation_object(header)]
     annotations = read_annotations(objects, images)
     found: list[Prior] = []

@@ -6,6 +6,7 @@ SQLite is the default: one file, no server. Each method is one transaction; when
 from __future__ import annotations
 
 from daemon.clock import Clock, system_clock
+from daemon.database.annotated_jobs import AnnotatedJobBook
 from daemon.database.backoff import Backoff
 from daemon.database.book import StoreSettings
 from daemon.database.claims import ClaimBook
@@ -82,6 +83,7 @@ class Store(
     InstanceBook,
     CorrectionBook,
     SeriesBook,
+    AnnotatedJobBook,
     ClaimBook,
     JobBook,
     RuleBook,

@@ -126,6 +126,9 @@ class Worker:
                 superseded = []
             others += not isinstance(outcome, Refusal)
             tally.add(outcome)
+            for_review = [written for written in outcome.written if written.for_review]
+            if for_review:
+                self.audit.withheld_for_review(job, for_review)
             if isinstance(outcome, Segmented):
                 reach("worker.segmented")
                 items += self._keep(job, outcome, stages)
@@ -158,9 +161,12 @@ class Worker:
             expect_as_received(path, sha256)
         series = read_series(self.store.instance_paths(job))
         if all(is_annotation_object(header) for header in series.headers):
-            queue_again(job, self.store, self.ruleset, self.audit)
+            queue_again(job, series.headers, self.store, self.ruleset, self.audit)
             yield Skipped(reasons=(f"{len(series.headers)} annotation objects: an input of the series whose rule asks for them",))
             return
+        study = read_study(self.store.study_paths(job)) if may_want_annotations(self.ruleset) else ()
+        if study:
+            self.store.note_annotations(job, (header.path for header in study if is_annotation_object(header)))
         request = SeriesRequest(
             series=series,
             calling_ae_title=job.calling_ae_title,
@@ -169,7 +175,7 @@ class Worker:
             created=job.created_at,
             partial_reason=job.partial_reason,
             predecessors=tuple(predecessor_object(earlier) for earlier in predecessors),
-            study=read_study(self.store.study_paths(job)) if may_want_annotations(self.ruleset) else (),
+            study=study,
             earlier=earlier_studies(job, series.headers, self.store, self.ruleset),
         )
         with StepLimit(seconds=self.settings.worker.step_timeout_seconds) as limit:

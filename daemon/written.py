@@ -26,6 +26,8 @@ class WrittenObject:
     part10: bytes
     """Its file, byte by byte."""
     destinations: tuple[str, ...]
+    for_review: bool = False
+    """Whether it holds what was withheld, and goes to the rule's review destinations alone."""
     alternative: WrittenObject | None = None
     """The form for a destination that refuses this one's SOP class. A destination gets the first forms of all objects of a
     job or the alternative ones, where there are any: a report refers to the form that is sent with it."""

@@ -171,6 +171,9 @@ class Rule(Section):
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=100)]
     destinations: tuple[Text, ...]
     """Names from the configuration's `destinations`; an empty list `[]` keeps results in the results folder."""
+    review: tuple[Text, ...] = ()
+    """Names from the configuration's `destinations`, none of the rule's own: they get what is withheld,
+    marked as such, for people to look at."""
     weights: Text | None = None
     """Name of the weights for targets that name none."""
     priority: Literal["stat", "urgent", "routine", "reprocess"] = "routine"
@@ -202,6 +205,13 @@ class Rule(Section):
     def _not_both_urgent_and_later(self) -> Rule:
         if self.off_peak is not None and self.priority in ("stat", "urgent"):
             raise ValueError(f"expected priority routine or reprocess beside off_peak, got {self.priority}; leave one of the two out")
+        return self
+
+    @model_validator(mode="after")
+    def _review_elsewhere(self) -> Rule:
+        both = sorted(set(self.review) & set(self.destinations))
+        if both:
+            raise ValueError(f"expected review destinations other than the rule's own, got {', '.join(map(repr, both))} in both")
         return self
 
     @model_validator(mode="after")
@@ -259,7 +269,7 @@ class RuleSet:
         return tuple((rule, condition_predicate(rule.match)) for rule in self.rules if rule.enabled and rule.shadow)
 
 
-NOT_HASHED = {"description", "enabled", "destinations", "outputs", "priority", "completeness", "select", "off_peak", "shadow"}
+NOT_HASHED = {"description", "enabled", "destinations", "review", "outputs", "priority", "completeness", "select", "off_peak", "shadow"}
 """What changes no series' masks: editing these recomputes nothing."""
 
 

@@ -225,3 +225,47 @@ def verdicts(
     typer.echo(f"AUROC of the score: {known['auroc']}")
     typer.echo(f"withheld by minimum_score {minimum_score:g}: {known['bad_withheld']} of the bad, {known['good_withheld']} of the good")
     typer.echo(f"and of {figures.empty_places} places without a label: {known['empty_withheld']}")
+
+
+@app.command()
+def chain(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="DICOM images with the SEG or RTSTRUCT that outlines them")],
+    rules: Annotated[Path, typer.Option(metavar="PATH", help="rule file or folder, as in service")],
+    structure: Annotated[list[str] | None, typer.Option(metavar="LABEL", help="count only this structure; may be repeated")] = None,
+    called_ae_title: Annotated[str, typer.Option(help="as if the series had been sent to this title")] = "MEDSAM2D",
+    weights: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="weights to measure; the default ones if absent")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let rules prompt real series, segment them, and compare with what people drew: the Dice of the whole chain, and from the true box."""
+    from statistics import median
+
+    from daemon.benchmarks.chain import measure_chain
+    from daemon.commands.segment import models_for
+    from daemon.stages import Stages
+    from daemon.tools import Tools
+    from model.options import PropagationOptions
+    from rules.load import load_rules
+
+    settings = load_settings(config, missing_is_default=True)
+    with progress_bar("slices", quiet=as_json) as progress:
+        tools = Tools(
+            ruleset=load_rules([rules]),
+            models=models_for(settings, weights, "cpu"),
+            result=settings.result,
+            stage=Stages(),
+            progress=progress,
+            options=PropagationOptions(stop_after_empty_frames=3),
+        )
+        scores = list(measure_chain(folder, called_ae_title, structure or (), tools))
+    if as_json:
+        typer.echo(json.dumps({"rows": [dataclasses.asdict(score) for score in scores]}))
+        return
+    for score in scores:
+        typer.echo(
+            f"{score.rule}, {score.modality}, {score.structure}: {score.prompted} prompted, Dice {score.dice:.2f}, "
+            f"from the true box {score.dice_from_true_box:.2f}"
+        )
+    if scores:
+        chained, boxed = median(one.dice for one in scores), median(one.dice_from_true_box for one in scores)
+        typer.echo(f"{len(scores)} structures: median Dice {chained:.2f}, from the true box {boxed:.2f}")

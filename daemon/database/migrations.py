@@ -149,6 +149,15 @@ RULES_OF_JOBS = Migration(
     ),
 )
 
+ANNOTATIONS_OF_JOBS = Migration(
+    number=2026112719,
+    concept="the annotation objects that a job has read",
+    statements=(
+        """CREATE TABLE job_annotation (
+            job_id BIGINT NOT NULL, instance_id BIGINT NOT NULL, PRIMARY KEY (job_id, instance_id))""",
+    ),
+)
+
 MIGRATIONS = (
     RECEPTION_AND_JOBS,
     OUTBOX_OF_RESULTS,
@@ -156,6 +165,7 @@ MIGRATIONS = (
     FORMS_AND_COMMITMENT,
     SOURCES_AND_SCHEDULES,
     RULES_OF_JOBS,
+    ANNOTATIONS_OF_JOBS,
 )
 KNOWN = frozenset(step.number for step in MIGRATIONS)
 

@@ -143,6 +143,13 @@ JOB_RULE = Table(
     Column("finished_at", UtcDateTime, nullable=False),  # when the worker was done
 )
 
+JOB_ANNOTATION = Table(
+    "job_annotation",  # the annotation objects of its study that a job has read
+    METADATA,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("instance_id", BigInteger, primary_key=True, autoincrement=False),
+)
+
 OUTBOX = Table(
     "outbox",
     METADATA,

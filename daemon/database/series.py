@@ -80,13 +80,6 @@ class SeriesBook(Book):
         with self.database.reading() as connection:
             return tuple(Path(path) for path in connection.scalars(query))
 
-    def skipped_of_study(self, job: Job) -> tuple[Job, ...]:
-        """Return the jobs over a study's other series that a worker skipped and that stand, the oldest first."""
-        others = (JOB.c.study_instance_uid == job.study_instance_uid) & (JOB.c.series_instance_uid != job.series_instance_uid)
-        skipped = (JOB.c.state == JobState.SKIPPED.value) & (JOB.c.error_code == "skipped") & JOB.c.superseded_by.is_(None)
-        with self.database.reading() as connection:
-            return tuple(job_of(row) for row in connection.execute(select(JOB).where(others, skipped).order_by(JOB.c.id)))
-
     def series_of_study(self, study_instance_uid: str) -> int:
         """Return how many series of a study have come."""
         with self.database.reading() as connection:
@@ -191,10 +184,20 @@ def _queue(connection: Connection, waiting: WaitingSeries, now: datetime, values
     columns = (INSTANCE.c.id, INSTANCE.c.sop_instance_uid, INSTANCE.c.sha256)
     instances = connection.execute(select(*columns).where(_standing_in(waiting))).all()
     content = content_sha256((row.sop_instance_uid, row.sha256) for row in instances)
-    if not instances or _has_job(connection, waiting, content):
+    return queue_content(connection, waiting, [row.id for row in instances], content, now, values)
+
+
+def queue_content(
+    connection: Connection, series: WaitingSeries, instance_ids: Sequence[int], content: str, now: datetime, values: dict[str, object]
+) -> Job | None:
+    """Insert a job over instances of a series, whose content has the hash `content`, and supersede earlier jobs over them.
+
+    None if this very content had its job already.
+    """
+    if not instance_ids or _has_job(connection, series, content):
         return None
-    job_id = _insert_job(connection, waiting, content, now, values)
-    connection.execute(insert(JOB_INSTANCE), [{"job_id": job_id, "instance_id": row.id} for row in instances])
+    job_id = _insert_job(connection, series, content, now, values)
+    connection.execute(insert(JOB_INSTANCE), [{"job_id": job_id, "instance_id": instance_id} for instance_id in instance_ids])
     for earlier in _earlier_jobs(connection, job_id):
         supersede(connection, earlier, now, by=job_id)
     return job_of(connection.execute(select(JOB).where(JOB.c.id == job_id)).one())

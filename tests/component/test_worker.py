@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage, generate_uid
 
+from daemon.annotation_objects import is_withheld_result
 from daemon.audit import open_audit
 from daemon.audit_chain import records, verify
 from daemon.config import Config, RulesSettings
@@ -22,6 +23,7 @@ from daemon.receiver import Receiver
 from daemon.spool import Spool
 from daemon.store import JobState, Results, RuleOutcome, Store, open_store, this_process
 from daemon.worker import Worker
+from dicom_io.instance import read_header
 from dicom_io.part10 import read_file
 from dicom_io.received import ReceivedInstance, StoreOutcome
 from dicom_io.segmentation import write_segmentation
@@ -265,6 +267,36 @@ def test_nothing_is_computed_of_a_file_that_changed_on_the_disk_until_the_study_
     site.clock.pass_seconds(3600)
     site.worker.work_once()
     assert site.state() is JobState.DELIVERING
+
+
+def test_what_is_withheld_goes_to_its_reviewers_alone_and_says_so(tmp_path: Path, images: Path) -> None:
+    rules = RULES.replace("destinations: [archive]", "destinations: [archive]\n    review: [second_look]")
+    limited = rules.rstrip() + "\n        limits: {minimum_volume_ml: 5000}\n"
+    site = Site(tmp_path, bright, images, limited)
+    site.worker.work_once()
+    (reported,) = site.store.claim_deliveries(this_process("delivery"), "archive")
+    (reviewed,) = site.store.claim_deliveries(this_process("delivery"), "second_look")
+    assert pydicom.dcmread(reported.path).Modality == "SR"
+    segmentation = pydicom.dcmread(reviewed.path)
+    assert segmentation.SeriesDescription.startswith("WITHHELD FOR REVIEW, ")
+    assert segmentation.ContentDescription == "AI result, not for diagnosis; WITHHELD FOR REVIEW"
+    (algorithm,) = segmentation.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence
+    assert "withheld 1=Liver: " in algorithm.AlgorithmParameters
+    assert "5000" in algorithm.AlgorithmParameters
+    assert read_segmentation(reviewed.path).masks.any()
+    assert is_withheld_result(read_header(reviewed.path))
+    assert site.state() is JobState.SKIPPED
+    details = {record.event: dict(record.details) for record in records(site.audit_folder)}
+    assert details["withheld-for-review"]["destinations"] == ["second_look"]
+    assert str(details["withheld-for-review"]["objects"]).count(segmentation.SOPInstanceUID) == 1
+    assert "job-skipped" in details
+
+
+def test_without_a_reviewer_nothing_that_is_withheld_is_written(tmp_path: Path, images: Path) -> None:
+    site = Site(tmp_path, bright, images, RULES.rstrip() + "\n        limits: {minimum_volume_ml: 5000}\n")
+    site.worker.work_once()
+    (reported,) = site.store.claim_deliveries(this_process("delivery"), "archive")
+    assert pydicom.dcmread(reported.path).Modality == "SR"
 
 
 def test_a_bug_is_counted_and_puts_the_job_aside_after_the_last_attempt(

@@ -168,7 +168,7 @@ def test_a_file_that_is_absent_says_so(tmp_path: Path) -> None:
 
 
 def test_rules_that_use_unknown_names_are_faults_at_their_lines(tmp_path: Path) -> None:
-    (tmp_path / "r.yaml").write_text(RULE)
+    (tmp_path / "r.yaml").write_text(RULE.rstrip("\n") + "\n    review: [nobody]\n")
     path = tmp_path / "config.yaml"
     path.write_text(
         "folders: {state: state}\nrules: {paths: [r.yaml]}\nworker:\n  default_weights: startr\n"
@@ -179,11 +179,14 @@ def test_rules_that_use_unknown_names_are_faults_at_their_lines(tmp_path: Path) 
     places = [(fault.file.name, fault.line, fault.path) for fault in faults]
     assert places == [
         ("r.yaml", 6, "rules[0].destinations[1]"),
+        ("r.yaml", 15, "rules[0].review[0]"),
         ("r.yaml", 7, "rules[0].weights"),
         ("config.yaml", 4, "worker.default_weights"),
     ]
     assert "expected the name of a known destination (pacs), got 'pax'" in str(faults[0])
-    assert [fault.path for fault in check_references(config, load_rules(config.rules.paths), ("medsam", "startr"))] == [places[0][2]]
+    assert [fault.path for fault in check_references(config, load_rules(config.rules.paths), ("medsam", "startr"))] == [
+        place[2] for place in places[:2]
+    ]
 
 
 def test_a_configuration_without_rules_is_a_fault_when_rules_are_needed() -> None:
