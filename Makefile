@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo test lint types check bench bench-receiver fuzz sbom audit install uninstall wheelhouse clean help
+.PHONY: demo test lint types check bench bench-receiver fuzz chaos sbom audit install uninstall wheelhouse clean help
 
 help:
 	@echo "make demo   send a phantom study through the daemon, print Dice and the overlay's place"
@@ -23,6 +23,7 @@ help:
 	@echo "make lint   ruff; make types: mypy --strict; make check: all three gates"
 	@echo "make bench      how fast rules, reading, writing and the model are here; make bench-receiver: beside DCMTK, Orthanc, pynetdicom"
 	@echo "make fuzz       hostile bytes at the receiver (SEED=0 COUNT=900000) and at all that reads files and requests (INPUTS=100000)"
+	@echo "make chaos      kills, broken networks, full disks and damaged files, then a verdict: SEEDS=1:20 STORE=sqlite or postgresql KILLS=30"
 	@echo "make sbom       sbom.json (CycloneDX): what the service runs, with versions, licences and the shipped weights"
 	@echo "make audit      are vulnerabilities known of the pinned versions? SERVICE=pypi or osv; needs a network, and fails where it has none"
 	@echo "sudo make install    as a systemd service, or an upgrade of it; make uninstall keeps configuration and data"
@@ -58,6 +59,12 @@ INPUTS ?= 100000
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.association --seed $(SEED) --count $(COUNT) --record fuzz.json
 	$(BIN)/python -m tests.fuzz --seed $(SEED) --inputs $(INPUTS) --record fuzz-inputs.json
+
+SEEDS ?= 1:20
+STORE ?= sqlite
+KILLS ?= 30
+chaos: $(INSTALLED)
+	$(BIN)/python -m tests.chaos.run --seeds $(SEEDS) --store $(STORE) --kills $(KILLS) --record chaos.json
 
 # The tools that look at our dependencies have dependencies of their own: they live apart, so that ours do not grow by them.
 SUPPLY_CHAIN := .supply-chain

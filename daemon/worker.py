@@ -145,9 +145,9 @@ class Worker:
             self._refuse(job, error.code, str(error), reports, items, tally.outcomes())
             return
         if not results:
-            words, code = [*_shadow_words(shadows), *reasons], SHADOW if shadows else "skipped"
+            words = [*_shadow_words(shadows), *reasons]
             self.audit.job_skipped(job, words, reports)
-            self.store.skip(job, tuple(words), items, code, tally.outcomes())
+            self.store.skip(job, tuple(words), items, SHADOW if shadows else "skipped", tally.outcomes())
             LOG.info("job %s: skipped (%s)", job.id, "; ".join(words))
             return
         if reasons:
