@@ -164,7 +164,7 @@ def _make(trouble: Trouble, kills: int, scenario: Scenario, began: float) -> Non
         time.sleep(2)
         trouble.freeze_past_the_lease()
     while _kills(trouble) < kills and time.monotonic() - began < END_SECONDS:
-        time.sleep(trouble.draw.uniform(0.2, 1.5))
+        time.sleep(trouble.draw.uniform(0.1, 0.8))
         trouble.draw.choices(acts, weights)[0]()
         trouble.service.keep_others()
 

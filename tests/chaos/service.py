@@ -49,7 +49,7 @@ class Service:
     site: Site
     draw: random.Random
     other_workers: int = 0
-    points_at_once: int = 6
+    points_at_once: int = 8
     starts: int = 0
     _running: ExitStack = field(default_factory=ExitStack)
     _service: Running | None = None
