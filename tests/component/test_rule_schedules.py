@@ -178,7 +178,9 @@ def test_a_rule_may_ask_for_annotations_which_may_come_later(tmp_path: Path) -> 
     send(site, tmp_path, drawn(tmp_path))
     while site.worker.work_once():
         pass
-    assert [job.state for job in site.store.jobs()] == [JobState.DELIVERING, JobState.SKIPPED]
+    skipped, of_annotations, again = site.store.jobs()
+    assert (skipped.state, skipped.superseded_by) == (JobState.SKIPPED, again.id)
+    assert (of_annotations.state, again.state) == (JobState.SKIPPED, JobState.DELIVERING)
 
 
 def test_the_watch_for_complete_series_sees_annotations_too(tmp_path: Path) -> None:
