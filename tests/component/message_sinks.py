@@ -22,6 +22,8 @@ class HttpSink:
     status: int = 204
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    tls: ssl.SSLContext | None = None
+    """HTTPS."""
 
 
 @contextmanager
@@ -36,8 +38,12 @@ def http_server(sink: HttpSink) -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server, _running(server):
-        yield server.server_address[1]
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        if sink.tls is not None:
+            server.socket = sink.tls.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]  # a client may hang up during TLS
+        with _running(server):
+            yield server.server_address[1]
 
 
 @dataclass
@@ -45,6 +51,8 @@ class MailSink:
     """What a mail server is like, and what was said to it."""
 
     tls: ssl.SSLContext | None = None
+    tls_from_the_start: bool = False
+    """Whether it speaks TLS before anything is said, else after STARTTLS."""
     mails: list[bytes] = field(default_factory=list)
     said: list[tuple[str, bool]] = field(default_factory=list)
     """(command, whether it came under TLS)."""
@@ -58,6 +66,11 @@ class MailSink:
 def mail_server(sink: MailSink) -> Iterator[int]:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
+            if sink.tls is not None and sink.tls_from_the_start:
+                with sink.tls.wrap_socket(self.request, server_side=True) as stream:
+                    stream.sendall(b"220 sink\r\n")
+                    _converse(sink, stream, encrypted=True)
+                return
             self.request.sendall(b"220 sink\r\n")
             if _converse(sink, self.request, encrypted=False) and sink.tls is not None:
                 with sink.tls.wrap_socket(self.request, server_side=True) as stream:

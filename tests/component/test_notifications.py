@@ -23,7 +23,7 @@ from daemon.notifications.told import News, Notice
 from daemon.notifications.watch import Watch
 from daemon.process_record import RoleRecord, write_processes
 from rules.errors import ConfigFaults
-from tests.component.certificates import authority, issued, needs_openssl
+from tests.component.certificates import Identity, authority, issued, needs_openssl
 from tests.component.delivery_site import finished, item
 from tests.component.message_sinks import HttpSink, MailSink, http_server, mail_server
 from tests.component.store_site import START, Site, claimed, new_site, queued, worker
@@ -156,9 +156,7 @@ def test_notices_reach_a_webhook_and_a_mailbox_and_name_no_patient(site: Site, t
 @needs_openssl
 def test_a_mail_server_hears_no_credentials_before_tls(tmp_path: Path) -> None:
     ca = authority(tmp_path, "ca")
-    pair = issued(tmp_path, "server", ca)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.private_key)
+    context = server_context(issued(tmp_path, "server", ca))
     secrets = tmp_path / "secret"
     secrets.write_text("basic medsam2d:open sesame: or not\n")
     message = message_of_one()
@@ -171,6 +169,33 @@ def test_a_mail_server_hears_no_credentials_before_tls(tmp_path: Path) -> None:
     assert ("AUTH", True) in sink.said
     assert {word for word, encrypted in sink.said if not encrypted} == {"EHLO", "STARTTLS"}
     assert len(sink.mails) == 1
+
+
+@needs_openssl
+def test_https_and_mail_over_tls_reach_only_a_server_that_a_named_authority_vouches_for(tmp_path: Path) -> None:
+    ca = authority(tmp_path, "ca")
+    context = server_context(issued(tmp_path, "server", ca))
+    secrets = tmp_path / "secret"
+    secrets.write_text("basic medsam2d:open sesame\n")
+    web, mail = HttpSink(tls=context), MailSink(tls=context, tls_from_the_start=True)
+    with http_server(web) as http_port, mail_server(mail) as mail_port:
+        https = webhook(http_port, url=f"https://localhost:{http_port}/hook", credentials_file=secrets)
+        smtps = email(mail_port, security="tls", credentials_file=secrets)
+        for own in (https, smtps):
+            with pytest.raises(ChannelFailed, match="expected a certificate that we trust"):
+                channels_of(channel_settings(one=own))["one"].send(message_of_one())
+            channels_of(channel_settings(one={**own, "tls": {"ca_file": ca.certificate}}))["one"].send(message_of_one())
+    # Nothing was said to the stranger: each server heard one message, the second.
+    assert [headers["Authorization"] for headers in web.headers] == ["Basic bWVkc2FtMmQ6b3BlbiBzZXNhbWU="]
+    assert [word for word, _ in mail.said].count("AUTH") == 1
+    assert all(encrypted for _, encrypted in mail.said)
+    assert (len(web.bodies), len(mail.mails)) == (1, 1)
+
+
+def server_context(pair: Identity) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.private_key)
+    return context
 
 
 def message_of_one() -> Message:
