@@ -6,18 +6,16 @@ from the folder of the configuration file. The fields' docstrings are the descri
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
 from daemon.destination_settings import Destination, DestinationTls
+from daemon.listener_settings import ListenerSettings
 from daemon.notification_settings import NotificationSettings
-from daemon.setting_types import AeTitle, FilePath, Host, Name, Networks, Port, Sha256, UidRoot
-from rules.errors import Fault
+from daemon.setting_types import AeTitle, FilePath, Host, Name, Port, Seconds, Sha256, UidRoot
 from rules.places import Places
-from rules.rule import RuleSet
 from rules.scalars import Flag, Integer, Number, Section, Text
 from rules.strict_yaml import read
 
@@ -26,67 +24,7 @@ SHIPPED_WEIGHTS = "starter"
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
-Seconds = Annotated[Number, Field(gt=0, le=86_400)]
 Days = Annotated[Number, Field(ge=0, le=36_500)]
-
-
-class Peer(Section):
-    """A system that may send to us."""
-
-    ae_title: AeTitle
-    """Its calling AE title."""
-    networks: Networks = ("127.0.0.1/32",)
-    """Where it may call from: addresses or CIDR networks."""
-    rights: tuple[Literal["echo", "store", "commit"], ...] = ("echo", "store", "commit")
-    """What it may ask: verification, storage, storage commitment."""
-    maximum_associations: Annotated[Integer, Field(ge=1, le=1000)] | None = None
-    """At once; absent: `maximum_associations_per_peer` of the listener."""
-    certificate_sha256: tuple[Sha256, ...] = ()
-    """Fingerprints, one of which its TLS certificate must have; absent: any certificate that is trusted."""
-
-
-class TlsSection(Section):
-    """TLS for the listener; every peer must use it then."""
-
-    certificate: FilePath
-    """PEM: our certificate, then those of intermediate authorities. A renewed file is taken up by itself."""
-    private_key: FilePath
-    """PEM, readable for the service's user alone."""
-    trusted_certificates: FilePath
-    """PEM: the authorities that vouch for peers."""
-    require_peer_certificate: Flag = True
-    """false: peers need not prove who they are."""
-    warn_days: Annotated[Integer, Field(ge=0, le=3650)] = 30
-    """`medsam2d check` warns so many days before the certificate expires."""
-
-
-class ListenerSettings(Section):
-    """The port that instances arrive at."""
-
-    host: Host = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 for all interfaces."""
-    port: Port = 11112
-    """0 picks a free one."""
-    called_ae_titles: tuple[AeTitle, ...] = ()
-    """AE titles that we answer to; absent: `ae_title` alone. Rules can tell them apart."""
-    data_path: Literal["direct", "pynetdicom"] = "direct"
-    """direct: fast, and flat in memory; pynetdicom: the plain path that it is tested against, without TLS."""
-    tls: TlsSection | None = None
-    """Absent: everything that is sent can be read on the network."""
-    maximum_associations: Annotated[Integer, Field(ge=1, le=1000)] = 64
-    """At once, in all."""
-    maximum_associations_per_peer: Annotated[Integer, Field(ge=1, le=1000)] = 16
-    """At once, of one calling AE title."""
-    associations_per_minute: Annotated[Integer, Field(ge=1, le=100_000)] = 600
-    """That one address may ask for."""
-    maximum_pdu_bytes: Annotated[Integer, Field(ge=4096, le=16_777_216)] = 131_072
-    """The largest PDU that we accept; DCMTK sends no larger ones than the default."""
-    network_timeout_seconds: Seconds = 60.0
-    """A peer that is silent for so long is disconnected."""
-    acse_timeout_seconds: Seconds = 30.0
-    """A connection that has not asked for an association after so long is closed (TLS handshake included)."""
-    peers: tuple[Peer, ...] = ()
-    """Who may send; nobody else may, so an empty list refuses everybody."""
 
 
 class FolderSettings(Section):
@@ -370,42 +308,6 @@ def load_config(path: Path) -> Config:
     return config
 
 
-def check_references(config: Config, ruleset: RuleSet, known_weights: Collection[str] = (SHIPPED_WEIGHTS,)) -> tuple[Fault, ...]:
-    """Return a fault for every name of a destination or of weights that nothing defines, and one if there is no rule at all.
-
-    `known_weights`: names of shipped and installed weights, which count beside the configuration's own.
-    """
-    weights = {*config.weights, *known_weights}
-    faults = [fault for index in range(len(ruleset.rules)) for fault in _rule_faults(config, ruleset, index, weights)]
-    if not ruleset.rules:
-        faults.append(config.places.fault(("rules", "paths"), "expected at least one rule, got none; name a rule file or folder"))
-    if config.worker.default_weights not in weights:
-        message = _unknown("weights", config.worker.default_weights, weights)
-        faults.append(config.places.fault(("worker", "default_weights"), message))
-    return tuple(faults)
-
-
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the configuration file, for editors."""
     return Config.model_json_schema()
-
-
-def _rule_faults(config: Config, ruleset: RuleSet, index: int, weights: Collection[str]) -> Iterator[Fault]:
-    rule = ruleset.rules[index]
-    source = ruleset.sources.get(rule.name)
-    places = source.places if source else Places(file=Path(f"rule {rule.name}"))
-    at = ("rules", source.index if source else index)
-    for key, names in (("destinations", rule.destinations), ("review", rule.review)):
-        for number, destination in enumerate(names):
-            if destination not in config.destinations:
-                yield places.fault((*at, key, number), _unknown("destination", destination, config.destinations))
-    if rule.weights is not None and rule.weights not in weights:
-        yield places.fault((*at, "weights"), _unknown("weights", rule.weights, weights))
-    for number, target in enumerate(rule.targets):
-        if target.weights is not None and target.weights not in weights:
-            yield places.fault((*at, "targets", number, "weights"), _unknown("weights", target.weights, weights))
-
-
-def _unknown(kind: str, name: str, known: Collection[str]) -> str:
-    cure = f"add it under `{'destinations' if kind == 'destination' else kind}` in the configuration"
-    return f"expected the name of a known {kind} ({', '.join(sorted(known)) or 'there is none'}), got {name!r}; {cure} or correct the name"

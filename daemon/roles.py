@@ -8,52 +8,40 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from daemon.arrivals import Arrivals
-from daemon.atlases import atlas_faults
 from daemon.atna import AuditSource
 from daemon.audit import Audit
 from daemon.audit_forwarding import Forwarder, patients_in
 from daemon.audit_observers import AssociationAudit, DeliveryAudit, ReceiptAudit
-from daemon.chaos_points import reach
 from daemon.child import Life, repeat
 from daemon.clock import system_clock
 from daemon.commitment_reports import ReportKeeper, answer_message
-from daemon.config import Config, check_references
+from daemon.config import Config
 from daemon.delivery import Desk
 from daemon.delivery_loops import DeliveryLoops
 from daemon.errors import ConfigError
-from daemon.evidence import gatherer
+from daemon.housekeeping import Housekeeping, recover_jobs
 from daemon.inbox import open_inbox
 from daemon.own_results import Arrivals as Recorder
 from daemon.receiver import Receiver
-from daemon.retention import Retention
 from daemon.routes import routes_of, tls_context
+from daemon.rules_in_use import checked_rules, reloaded
 from daemon.sender_watch import SenderWatch, each_of
 from daemon.spool import Spool
 from daemon.store import (
     Backoff,
-    JobState,
     Results,
     Store,
     StoreSettings,
-    WaitingSeries,
-    WorkerIdentity,
     process_is_alive,
     this_process,
 )
 from daemon.study_limit import StudyLimit
 from daemon.syslog_tls import Repository
 from daemon.syslog_tls import send as send_syslog
-from daemon.weights import book_of
 from dicom_io.listener import DoorSettings, Listener, ListenerSettings, Peer, Right
 from dicom_io.other_services import Commitment
-from dicom_io.peer import Destination
-from dicom_io.query import count_instances
 from dicom_io.reference_listener import ReferenceListener
 from dicom_io.tls import TlsSettings
-from rules.errors import ConfigFaults
-from rules.load import load_rules
-from rules.rule import RuleSet
 
 LOG = logging.getLogger("medsam2d.roles")
 FORWARD_SECONDS = 5.0
@@ -62,15 +50,6 @@ DELIVERY_DRAIN_SECONDS = 30.0
 """How long an object that is on its way is waited for when the service stops."""
 WATCH_SECONDS = 0.5
 """How often a loop looks for work that nobody announces: a quiet series, a queued job, a due delivery."""
-
-
-def checked_rules(settings: Config) -> RuleSet:
-    """Return the rules after checking every destination and weights name that they use. Raises `ConfigFaults`."""
-    ruleset = load_rules(settings.rules.paths)
-    faults = (*check_references(settings, ruleset, book_of(settings).entries), *atlas_faults(ruleset))
-    if faults:
-        raise ConfigFaults(faults)
-    return ruleset
 
 
 def listen(settings: Config, book: Store, audit: Audit, life: Life) -> None:
@@ -105,71 +84,6 @@ def listen(settings: Config, book: Store, audit: Audit, life: Life) -> None:
         if inbox is not None:
             inbox.stop()
         listener.stop()
-
-
-class Housekeeping:
-    """What the listener's process does beside receiving: it completes series, frees the jobs of dead workers, and removes old files."""
-
-    def __init__(self, settings: Config, book: Store, audit: Audit, life: Life) -> None:
-        self._settings, self._book, self._audit, self._life = settings, book, audit, life
-        self._ruleset = checked_rules(settings)
-        self._identity = this_process("listener")
-        self._retention = Retention(store=book, folders=settings.folders, settings=settings.retention, clock=system_clock)
-        self._arrivals = Arrivals(
-            store=book,
-            clock=system_clock,
-            settings=settings.arrivals,
-            evidence=gatherer(book, lambda: self._ruleset, self._count_at_source),
-            held=self._tell_held,
-            selected=audit.series_selected,
-            shortest_quiet=self._shortest_quiet,
-        )
-
-    def once(self) -> bool:
-        """Look at everything once; return whether there was anything to do."""
-        if self._life.reload.is_set():
-            self._life.reload.clear()
-            self._ruleset = reloaded(self._settings, self._ruleset)
-        recover_jobs(self._settings, self._book, self._audit, self._identity)
-        jobs = self._arrivals.step()
-        if jobs:
-            reach("arrivals.queued")
-        for job in jobs:
-            self._audit.job_queued(job, len(self._book.instance_paths(job)))
-            LOG.info("job %s: %s, its series is %s", job.id, job.state.value.lower(), job.partial_reason or "complete")
-        removed = self._retention.sweep() if self._retention.due() else 0
-        return bool(jobs) or removed > 0
-
-    def _shortest_quiet(self) -> float | None:
-        asked = [rule.completeness.quiet_seconds for rule in self._ruleset.rules if rule.enabled]
-        return min((seconds for seconds in asked if seconds is not None), default=None)
-
-    def _tell_held(self, series: WaitingSeries, reason: str) -> None:
-        self._audit.series_held(series, reason)
-        LOG.warning("series %s is held: %s", series.series_instance_uid, reason)
-
-    def _count_at_source(self, series: WaitingSeries) -> Callable[[WaitingSeries], int | None] | None:
-        own = self._settings.arrivals.sources.get(series.calling_ae_title)
-        if own is None:
-            return None
-        archive = Destination(
-            name=f"source {series.calling_ae_title}",
-            host=own.host,
-            port=own.port,
-            ae_title=own.ae_title,
-            calling_ae_title=own.calling_ae_title or self._settings.ae_title,
-            connection_timeout_seconds=own.timeout_seconds,
-            dimse_timeout_seconds=own.timeout_seconds,
-        )
-        return lambda asked: count_instances(archive, asked.study_instance_uid, asked.series_instance_uid)
-
-
-def recover_jobs(settings: Config, book: Store, audit: Audit, identity: WorkerIdentity) -> None:
-    """Free what dead processes had claimed, and tell of it."""
-    for job in book.recover(identity.host, identity.boot_id, process_is_alive, settings.worker.attempts):
-        LOG.warning("job %s: taken back from a worker that is gone, now %s", job.id, job.state.value)
-        if job.state is JobState.QUARANTINED:
-            audit.job_quarantined(job, job.error_code or "")
 
 
 def work(settings: Config, book: Store, audit: Audit, life: Life) -> None:
@@ -368,14 +282,3 @@ def tls_settings(settings: Config) -> TlsSettings | None:
         trusted_certificates=own.trusted_certificates,
         requires_peer_certificate=own.require_peer_certificate,
     )
-
-
-def reloaded(settings: Config, current: RuleSet) -> RuleSet:
-    """Return the rules as they are on disk now, or the current ones where the new cannot be used."""
-    try:
-        ruleset = checked_rules(settings)
-    except ConfigFaults as error:
-        LOG.error("the rules stay as they were, since the new ones have faults:\n%s", error)
-        return current
-    LOG.info("rules read anew: %d", len(ruleset.rules))
-    return ruleset

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from rules.scalars import Integer
+from rules.scalars import Integer, Number
 
 UID_ROOT = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 MAXIMUM_UID_ROOT = 40
@@ -77,3 +77,4 @@ Sha256: TypeAlias = Annotated[str, AfterValidator(_sha256), _format("sha-256")]
 FilePath: TypeAlias = Annotated[Path, AfterValidator(_absolute)]
 """Relative paths count from the folder of the configuration file (without a file: from the current folder)."""
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=40), _format("name")]
+Seconds: TypeAlias = Annotated[Number, Field(gt=0, le=86_400)]

@@ -20,7 +20,8 @@ from daemon.commands.common import find_config, load_settings
 from daemon.config import Config, WebSettings
 from daemon.destination_probe import ask
 from daemon.errors import FORESEEN, ConfigError, Fault, classify
-from daemon.roles import checked_rules, tls_settings
+from daemon.roles import tls_settings
+from daemon.rules_in_use import checked_rules
 from daemon.store import open_store
 from daemon.version import version
 from daemon.weights import WeightsEntry, book_of, verify

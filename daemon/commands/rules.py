@@ -14,7 +14,7 @@ from daemon.commands.common import ConfigOption, JsonOption, find_config, load_s
 from daemon.errors import ConfigError
 from daemon.explanation import Depth
 from daemon.folder_study import Sender
-from daemon.roles import checked_rules
+from daemon.rules_in_use import checked_rules
 from rules.cases import find_case_files, run_cases
 from rules.errors import ConfigFaults
 from rules.load import load_rules

@@ -16,7 +16,8 @@ from daemon.errors import ConfigError
 from daemon.logs import configure_logging
 from daemon.notifications.channels import channels_of
 from daemon.process_record import write_processes
-from daemon.roles import ROLES, SIDE_ROLES, checked_rules, roles_of, store_settings
+from daemon.roles import ROLES, SIDE_ROLES, roles_of, store_settings
+from daemon.rules_in_use import checked_rules
 from daemon.store import open_store
 from daemon.supervisor import Supervisor
 from daemon.web.token import read_token

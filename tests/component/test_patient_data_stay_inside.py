@@ -10,7 +10,8 @@ import pydicom
 import pytest
 from starlette.testclient import TestClient
 
-from daemon.config import Config, FolderSettings, ListenerSettings
+from daemon.config import Config, FolderSettings
+from daemon.listener_settings import ListenerSettings
 from daemon.logs import configure_logging
 from daemon.result_pictures import ResultPictures
 from daemon.store import JobState

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-from daemon.config import Config, FolderSettings, ListenerSettings, WebSettings
+from daemon.config import Config, FolderSettings, WebSettings
 from daemon.job_states import JobState
+from daemon.listener_settings import ListenerSettings
 from daemon.result_pictures import ResultPictures
 from daemon.web.app import application
 from daemon.web.server import views_of

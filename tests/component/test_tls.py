@@ -17,9 +17,10 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from daemon.commands.check import certificate
-from daemon.config import Config, TlsSection
-from daemon.config import ListenerSettings as ConfiguredListener
+from daemon.config import Config
 from daemon.errors import ConfigError
+from daemon.listener_settings import ListenerSettings as ConfiguredListener
+from daemon.listener_settings import TlsSection
 from dicom_io.errors import PortUnavailable, UnusableCertificate
 from dicom_io.listener import AssociationEventKind, DoorSettings, InMemory, Listener, Peer
 from dicom_io.pynetdicom_settings import RequestorEntity

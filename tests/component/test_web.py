@@ -14,9 +14,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from daemon.config import Config, FolderSettings, ListenerSettings, RulesSettings, load_config
+from daemon.config import Config, FolderSettings, RulesSettings, load_config
 from daemon.errors import ConfigError
 from daemon.job_states import JobState
+from daemon.listener_settings import ListenerSettings
 from daemon.store import Priority, RuleOutcome
 from daemon.web.app import COOKIE, Views, application
 from daemon.web.server import views_of

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import uvicorn
 
-from daemon.config import Config, FolderSettings, ListenerSettings
+from daemon.config import Config, FolderSettings
+from daemon.listener_settings import ListenerSettings
 from daemon.web.app import COOKIE, application
 from daemon.web.server import views_of
 from daemon.web.token import cookie_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from daemon.config import ListenerSettings
+from daemon.listener_settings import ListenerSettings
 from dicom_io.admission import Rejection
 from dicom_io.codecs import CODECS
 from dicom_io.command_set import CommandStatus

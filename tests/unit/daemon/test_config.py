@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from daemon.config import Config, check_references, json_schema, load_config
+from daemon.config import Config, json_schema, load_config
+from daemon.config_references import check_references
 from rules.errors import ConfigFaults
 from rules.load import load_rules
 
