@@ -18,7 +18,7 @@ from daemon.store import JobState, Store, WaitingSeries, WorkerIdentity, process
 from dicom_io.peer import Destination
 from dicom_io.query import count_instances
 
-LOG = logging.getLogger("medsam2d.roles")
+LOG = logging.getLogger("medsam2d.housekeeping")
 
 
 class Housekeeping:
