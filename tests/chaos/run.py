@@ -29,7 +29,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seeds", default="1:5", help="FIRST:LAST")
     options.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
-    options.add_argument("--kills", type=int, default=30, help="processes to end in each episode, at least")
+    options.add_argument("--kills", type=int, default=30, help="processes to end in each episode; a slow machine may end fewer in its time")
     options.add_argument("--record", type=Path, help="JSON file of the episodes so far, which is added to")
     given = options.parse_args()
     first, _, last = given.seeds.partition(":")
