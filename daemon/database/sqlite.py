@@ -35,7 +35,8 @@ def open_engine(url: URL, busy_seconds: float) -> Engine:
     if not url.database or url.database == ":memory:":
         raise ConfigError(f"store.url: expected a file, since several processes share the store, got {url}")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": busy_seconds}, pool_reset_on_return=None)  # `Database` always ends it
+    # `Database` ends every transaction itself. Last in, first out: the connection that wrote last knows what its cache holds.
+    engine = create_engine(url, connect_args={"timeout": busy_seconds}, pool_reset_on_return=None, pool_use_lifo=True)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
