@@ -112,6 +112,12 @@ class Receiver:
         reach("receiver.recorded")
         self._observer.kept(kept.instance, kept.recording)
 
+    def take_in(self, instance: SpooledInstance) -> Recording:
+        """Commit the row of an instance that was found in the spool: an earlier process ended between its name and its row."""
+        recordings = self._record_all([instance])
+        self._remove_doubles([instance], recordings)
+        return recordings[0]
+
     def refuse(self, command: StoreCommand, error: Exception) -> StoreOutcome:
         """Tell log and observer, and return the answer."""
         outcome = next(outcome for kind, outcome in OUTCOME_OF if isinstance(error, kind))
@@ -129,8 +135,15 @@ class Receiver:
         finally:
             if recordings is None:
                 self._spool.discard(instances)
+        self._remove_doubles(instances, recordings)
         of_each = iter(recordings)
         return [one if isinstance(one, Exception) else _Kept(instance=one, recording=next(of_each)) for one in placed]
+
+    def _remove_doubles(self, instances: Sequence[SpooledInstance], recordings: Sequence[Recording]) -> None:
+        """The row of a known instance may have named another file until now: that one goes."""
+        for instance, recording in zip(instances, recordings, strict=True):
+            if recording is Recording.DUPLICATE:
+                self._spool.remove_doubles(instance)
 
 
 class _Receipt:

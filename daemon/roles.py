@@ -56,15 +56,15 @@ def listen(settings: Config, book: Store, audit: Audit, life: Life) -> None:
     """Receive instances, and turn series that have gone quiet into jobs."""
     spool = spool_of(settings)
     spool.sweep()
-    # A crash between a file and its row leaves a file that nobody was told was kept: it is taken in as if it had come now.
-    recorder = Recorder(store=book, uid_root=settings.result.uid_root, manufacturer=settings.result.manufacturer)
-    found = book.reconcile(spool.instances(book.known), recorder.record)
-    if found:
-        LOG.warning("%d instances in the spool had no row; they are taken in", found)
     identity = this_process("listener")
     book.forget_dead_listeners(identity.host, identity.boot_id, process_is_alive)
+    recorder = Recorder(store=book, uid_root=settings.result.uid_root, manufacturer=settings.result.manufacturer)
     limit = StudyLimit(settings.spool.maximum_study_mib * 2**20, book.study_bytes)
     receiver = Receiver(spool, recorder.record_all, ReceiptAudit(audit), limit)
+    # A crash between a file and its row leaves a file that nobody was told was kept: it is taken in as if it had come now.
+    found = book.reconcile(spool.instances(book.known), receiver.take_in)
+    if found:
+        LOG.warning("%d instances in the spool had no row; they are taken in", found)
     reports = ReportKeeper(store=book, observer=DeliveryAudit(audit))
     listener_of = LISTENERS[settings.listener.data_path]
     listener = listener_of(

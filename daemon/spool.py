@@ -183,6 +183,19 @@ class Spool:
         for folder in folders:
             sync_folder(folder)
 
+    def remove_doubles(self, instance: SpooledInstance) -> None:
+        """Remove what holds an instance's bytes under another of its names, once its row names the file that counts.
+
+        A damaged file that a resend made good, and that a person then restored, leaves two. What cannot be removed now is
+        tried again when the instance comes again, and at the next start.
+        """
+        for path in _names_of(instance.path.parent, instance.sop_instance_uid, instance.sha256):
+            try:
+                if path != instance.path and _holds(path, instance.sha256):
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                LOG.warning("%s: cannot be removed, though another file holds its bytes: %s", path.name, error)
+
     def sweep(self) -> int:
         """Remove what interrupted writers left in `incoming/`, and return how many; a living writer's file is locked and stays."""
         removed = 0
@@ -204,6 +217,8 @@ class Spool:
                 continue
             try:
                 instance = _read_back(path)
+            except FileNotFoundError:
+                continue  # removed meanwhile, as the double of another
             except NotDicom as error:
                 LOG.error("a file in the spool is no instance: %s", error, extra={"action": "spool_foreign_file"})
                 continue
@@ -211,8 +226,7 @@ class Spool:
 
     def _candidates(self, finished: FinishedDraft) -> Iterator[Path]:
         """The names that these bytes may have, the usual one first."""
-        for mark in ("", f".{finished.sha256[:8]}", f".{finished.sha256}"):
-            yield self._folder(finished) / f"{finished.identity.sop_instance_uid}{mark}.dcm"
+        return _names_of(self._folder(finished), finished.identity.sop_instance_uid, finished.sha256)
 
     def _folder(self, finished: FinishedDraft) -> Path:
         return self._instances / finished.identity.study_instance_uid / finished.identity.series_instance_uid
@@ -275,6 +289,11 @@ class Spool:
                         self._durable_folders.popitem(last=False)
 
 
+def _names_of(folder: Path, sop_instance_uid: str, sha256: str) -> Iterator[Path]:
+    for mark in ("", f".{sha256[:8]}", f".{sha256}"):
+        yield folder / f"{sop_instance_uid}{mark}.dcm"
+
+
 def expect_as_received(path: Path, sha256: str) -> None:
     """Raise SpoolDamaged unless the file holds a data set with this SHA-256: a disk's fault must never become a wrong mask."""
     try:
@@ -297,10 +316,10 @@ def _sync_fault(folder: Path) -> SpoolFull | OSError | None:
 
 
 def _holds(path: Path, digest: str) -> bool:
-    """Say whether a file exists and its data set has this SHA-256."""
+    """Say whether a file exists and its data set has this SHA-256; a file that a disk's fault made unreadable holds nothing."""
     try:
         return _sha256(path, read_meta(path)[1]) == digest
-    except FileNotFoundError:
+    except (FileNotFoundError, NotDicom):
         return False
 
 

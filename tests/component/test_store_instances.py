@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from daemon.database.schema import INSTANCE
 from daemon.ledger import ledger
-from daemon.spool import Recording
+from daemon.receiver import Receiver
+from daemon.spool import Recording, Spool
 from daemon.store import open_store
+from dicom_io.received import StoreOutcome
+from tests.component.loopback import received
 from tests.component.store_site import START, Site, instance
 
 
@@ -64,6 +68,37 @@ def test_reconciliation_records_exactly_the_files_without_a_row(site: Site) -> N
     assert site.store.reconcile([instance(1), instance(2), instance(3)]) == 2
     assert site.store.reconcile([instance(1), instance(2), instance(3)]) == 0
     assert ledger(site.store).received == 3
+
+
+@pytest.mark.parametrize("place", [-1, 130], ids=["its pixels", "its header"])
+def test_a_file_that_was_damaged_sent_again_and_restored_leaves_one_file_and_a_row_that_names_it(
+    site: Site, tmp_path: Path, place: int
+) -> None:
+    spool = Spool(tmp_path / "spool", 0, site.clock)
+    receiver = Receiver(spool, site.store.record_instances)
+    assert receiver.receive(received()) is StoreOutcome.SUCCESS
+    (first,) = files_of(tmp_path)
+    whole = first.read_bytes()
+    damaged = bytearray(whole)
+    damaged[place] ^= 1
+    first.write_bytes(damaged)
+    assert receiver.receive(received()) is StoreOutcome.SUCCESS
+    (second,) = set(files_of(tmp_path)) - {first}
+    assert site.store.known(second)
+    first.write_bytes(whole)
+    receiver.receive(received())
+    assert files_of(tmp_path) == [first]
+    assert site.store.known(first)
+    # The same where nobody sends again: the next start finds the file that has no row.
+    second.write_bytes(whole)
+    assert site.store.reconcile(spool.instances(site.store.known), receiver.take_in) == 0
+    assert files_of(tmp_path) == [second]
+    assert site.store.known(second)
+    assert ledger(site.store).received == 1
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted((folder / "spool" / "instances").rglob("*.dcm"))
 
 
 def test_a_naive_time_is_refused_rather_than_guessed(site: Site) -> None:
