@@ -259,6 +259,18 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def doctor(
+    out: Annotated[Path, typer.Option(metavar="FILE.tar.gz", help="made for this user alone")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a bundle for support: versions, settings, findings, counts and error codes; no patient data, no secrets."""
+    from daemon.commands.doctor import write_support_bundle
+
+    write_support_bundle(config, out, as_json=as_json)
+
+
+@app.command()
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show jobs by state, the outbox, the ledger and the last errors."""
     show_status(load_settings(config), as_json=as_json)
