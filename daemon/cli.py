@@ -14,7 +14,9 @@ from rich.console import Console
 from daemon.commands import atlas, audit, bench, deliveries, destinations, jobs, notifications, quarantine, rules, serve, weights
 from daemon.commands.check import check_installation
 from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar
+from daemon.commands.doctor import doctor
 from daemon.commands.ledger import show_ledger
+from daemon.commands.send_test import send_test
 from daemon.commands.status import show_status
 from daemon.errors import FORESEEN, ConfigError, Fault, classify
 from daemon.version import version as software_version
@@ -43,6 +45,8 @@ app.add_typer(destinations.app, name="destinations")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(notifications.app, name="notifications")
 app.command(name="echo")(destinations.echo_destination)
+app.command()(doctor)
+app.command()(send_test)
 
 
 def main() -> None:
@@ -256,18 +260,6 @@ def inspect(
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the installation, the configuration, the rules, the weights and the destinations."""
     raise typer.Exit(check_installation(config, as_json=as_json))
-
-
-@app.command()
-def doctor(
-    out: Annotated[Path, typer.Option(metavar="FILE.tar.gz", help="made for this user alone")],
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a bundle for support: versions, settings, findings, counts and error codes; no patient data, no secrets."""
-    from daemon.commands.doctor import write_support_bundle
-
-    write_support_bundle(config, out, as_json=as_json)
 
 
 @app.command()

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from daemon.clock import system_clock
-from daemon.support_bundle import LEFT_OUT, write_bundle
-from daemon.support_parts import parts_of
+from daemon.commands.common import ConfigOption, JsonOption
 
 
-def write_support_bundle(config: Path | None, out: Path, *, as_json: bool) -> None:
-    """Write the bundle and say what is in it. Raises ConfigError where `out` exists, OSError where it cannot be written."""
+def doctor(
+    out: Annotated[Path, typer.Option(metavar="FILE.tar.gz", help="made for this user alone")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a bundle for support: versions, settings, findings, counts and error codes; no patient data, no secrets."""
+    from daemon.support_bundle import LEFT_OUT, write_bundle
+    from daemon.support_parts import parts_of
+
     made = write_bundle(parts_of(config), out, system_clock())
     if as_json:
         typer.echo(json.dumps({"file": str(out), "parts": [asdict(one) for one in made]}))

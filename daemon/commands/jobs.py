@@ -33,7 +33,7 @@ def list_jobs(
 ) -> None:
     """List the jobs, the oldest first, with the reason of those that did not go on."""
     with existing_store(load_settings(config)) as store:
-        found = [job for job in store.jobs(state) if study is None or job.study_instance_uid == study]
+        found = [job for job in store.jobs_of_study(study) if state in (None, job.state)] if study else list(store.jobs(state))
     if as_json:
         typer.echo(json.dumps([_row(job) for job in found]))
         return
