@@ -18,6 +18,7 @@ from daemon.commands.doctor import doctor
 from daemon.commands.ledger import show_ledger
 from daemon.commands.send_test import send_test
 from daemon.commands.status import show_status
+from daemon.completion import Shell, completion_script
 from daemon.errors import FORESEEN, ConfigError, Fault, classify
 from daemon.version import version as software_version
 from model.prompt import BoxPrompt
@@ -27,11 +28,13 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 # Waiting OpenMP threads yield their core: spinning ones make a worker several times slower on a machine that does anything else.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+PROGRAM = "medsam2d"
+
 app = typer.Typer(
-    name="medsam2d",
+    name=PROGRAM,
     help="DICOM-native batch segmentation daemon around MedSAM2. Results are AI results, not for diagnosis.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=False,  # `medsam2d completion` writes a script that need not start Python at each press of the key
     pretty_exceptions_enable=False,
 )
 app.add_typer(weights.app, name="weights")
@@ -63,6 +66,12 @@ def main() -> None:
 def version() -> None:
     """Print the version."""
     typer.echo(f"medsam2d {software_version()}")
+
+
+@app.command()
+def completion(shell: Annotated[Shell, typer.Argument(help="which shell")]) -> None:
+    """Print a script that completes commands and options: `source <(medsam2d completion bash)`."""
+    typer.echo(completion_script(app, shell, PROGRAM), nl=False)
 
 
 @app.command(name="serve")
