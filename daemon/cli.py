@@ -13,7 +13,7 @@ from rich.console import Console
 
 from daemon.commands import atlas, audit, bench, deliveries, destinations, jobs, notifications, quarantine, rules, serve, weights
 from daemon.commands.check import check_installation
-from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar
+from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar, say
 from daemon.commands.doctor import doctor
 from daemon.commands.ledger import show_ledger
 from daemon.commands.send_test import send_test
@@ -63,9 +63,9 @@ def main() -> None:
 
 
 @app.command()
-def version() -> None:
+def version(as_json: JsonOption = False) -> None:
     """Print the version."""
-    typer.echo(f"medsam2d {software_version()}")
+    say(f"{PROGRAM} {software_version()}", {"version": software_version()}, as_json=as_json)
 
 
 @app.command()
@@ -292,12 +292,13 @@ def drain(
     off: Annotated[bool, typer.Option("--off", help="let jobs begin again")] = False,
     wait_seconds: Annotated[float, typer.Option(help="wait so long for the running jobs")] = 600.0,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Let the running jobs end and begin no other; reception and delivery go on."""
     from daemon.commands import drain as command
 
     settings = load_settings(config)
-    raise typer.Exit(command.end_drain(settings) if off else command.drain(settings, wait_seconds))
+    raise typer.Exit(command.end_drain(settings, as_json=as_json) if off else command.drain(settings, wait_seconds, as_json=as_json))
 
 
 @app.command()
@@ -305,12 +306,13 @@ def backup(
     folder: Annotated[Path, typer.Argument(help="made for this user alone; it will hold patient data")],
     database_only: Annotated[bool, typer.Option("--database-only", help="without the instances and results that still wait")] = False,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Copy the store, the audit trail and everything that is not delivered yet, while the service runs."""
     from daemon.commands.backup import back_up
 
     made = back_up(load_settings(config), folder.resolve(), database_only=database_only)
-    typer.echo(f"{made.folder}: {made.files} files, {made.bytes / 2**20:.1f} MiB")
+    say(f"{made.folder}: {made.files} files, {made.bytes / 2**20:.1f} MiB", vars(made), as_json=as_json)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.audit import open_audit
-from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings
+from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings, say
 from daemon.contest import standing_of
 from daemon.errors import ConfigError
 from daemon.person import at_the_command_line
@@ -67,22 +67,22 @@ def show(job_id: JobId, config: ConfigOption = None, as_json: JsonOption = False
 
 
 @app.command()
-def retry(job_id: JobId, config: ConfigOption = None) -> None:
+def retry(job_id: JobId, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Let a quarantined, refused, skipped or cancelled job be tried again, with all its attempts."""
     settings = load_settings(config)
     with existing_store(settings) as store, explained():
         job = release_job(store, open_audit(settings.folders.audit), job_id, at_the_command_line())
-    typer.echo(f"job {job.id}: {job.state.value}")
+    say(f"job {job.id}: {job.state.value}", _row(job), as_json=as_json)
 
 
 @app.command()
-def cancel(job_id: JobId, config: ConfigOption = None) -> None:
+def cancel(job_id: JobId, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Give a job up: what is not yet delivered stays undelivered; the instances stay in the spool."""
     settings = load_settings(config)
     with existing_store(settings) as store, explained():
         job = store.cancel(job_id)
     open_audit(settings.folders.audit).job_cancelled(job)
-    typer.echo(f"job {job.id}: {job.state.value}")
+    say(f"job {job.id}: {job.state.value}", _row(job), as_json=as_json)
 
 
 @contextmanager
