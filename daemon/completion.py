@@ -194,7 +194,8 @@ _{function}() {{
     esac
     _describe command candidates
 }}
-compdef _{function} {program}
+# As a file of $fpath it is run where the function is called for the first time; sourced, it is told to whom it belongs.
+if [[ "${{funcstack[1]}}" == _{function} ]]; then _{function} "$@"; else compdef _{function} {program}; fi
 """
 
 

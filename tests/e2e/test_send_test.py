@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,18 @@ def test_a_rule_that_sends_to_an_archive_gets_the_phantom_only_where_the_archive
     arrived = [pydicom.dcmread(path) for path in site.results()]
     assert {result.SOPInstanceUID for result in arrived} == {entry["sop_instance_uid"] for entry in said["results"]}
     assert {str(result.PatientName) for result in arrived} == {"TEST^NOT A PATIENT"}
+
+
+def test_the_bundle_for_support_tells_of_the_running_service_and_not_of_what_it_was_sent(site: Site) -> None:
+    _, said = send_test(site)
+    out = site.folder / "support.tar.gz"
+    done = run([*MEDSAM2D, "doctor", "--config", str(site.config), "--out", str(out)])
+    assert "none " not in done.stdout, "a part is missing"
+    with tarfile.open(out) as archive:
+        streams = {member.name.partition("/")[2]: archive.extractfile(member) for member in archive}
+        made = {name: stream.read().decode() for name, stream in streams.items() if stream is not None}
+    processes = json.loads(made["processes.json"])
+    assert {role: one["ready"] for role, one in processes.items()} == {"listener": True, "worker": True, "delivery": True}
+    assert json.loads(made["store.json"])["jobs"]["DELIVERED"] >= 1
+    for word in ("MEDSAM2D-TEST", "NOT A PATIENT", said["study_instance_uid"]):
+        assert [name for name, text in made.items() if word in text] == []
