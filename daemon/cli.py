@@ -13,9 +13,12 @@ from rich.console import Console
 
 from daemon.commands import atlas, audit, bench, deliveries, destinations, jobs, notifications, quarantine, rules, serve, weights
 from daemon.commands.check import check_installation
-from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar
+from daemon.commands.common import ConfigOption, JsonOption, load_settings, progress_bar, say
+from daemon.commands.doctor import doctor
 from daemon.commands.ledger import show_ledger
+from daemon.commands.send_test import send_test
 from daemon.commands.status import show_status
+from daemon.completion import Shell, completion_script
 from daemon.errors import FORESEEN, ConfigError, Fault, classify
 from daemon.version import version as software_version
 from model.prompt import BoxPrompt
@@ -25,11 +28,13 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 # Waiting OpenMP threads yield their core: spinning ones make a worker several times slower on a machine that does anything else.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+PROGRAM = "medsam2d"
+
 app = typer.Typer(
-    name="medsam2d",
+    name=PROGRAM,
     help="DICOM-native batch segmentation daemon around MedSAM2. Results are AI results, not for diagnosis.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=False,  # `medsam2d completion` writes a script that need not start Python at each press of the key
     pretty_exceptions_enable=False,
 )
 app.add_typer(weights.app, name="weights")
@@ -43,6 +48,8 @@ app.add_typer(destinations.app, name="destinations")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(notifications.app, name="notifications")
 app.command(name="echo")(destinations.echo_destination)
+app.command()(doctor)
+app.command()(send_test)
 
 
 def main() -> None:
@@ -56,9 +63,15 @@ def main() -> None:
 
 
 @app.command()
-def version() -> None:
+def version(as_json: JsonOption = False) -> None:
     """Print the version."""
-    typer.echo(f"medsam2d {software_version()}")
+    say(f"{PROGRAM} {software_version()}", {"version": software_version()}, as_json=as_json)
+
+
+@app.command()
+def completion(shell: Annotated[Shell, typer.Argument(help="which shell")]) -> None:
+    """Print a script that completes commands and options: `source <(medsam2d completion bash)`."""
+    typer.echo(completion_script(app, shell, PROGRAM), nl=False)
 
 
 @app.command(name="serve")
@@ -279,12 +292,13 @@ def drain(
     off: Annotated[bool, typer.Option("--off", help="let jobs begin again")] = False,
     wait_seconds: Annotated[float, typer.Option(help="wait so long for the running jobs")] = 600.0,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Let the running jobs end and begin no other; reception and delivery go on."""
     from daemon.commands import drain as command
 
     settings = load_settings(config)
-    raise typer.Exit(command.end_drain(settings) if off else command.drain(settings, wait_seconds))
+    raise typer.Exit(command.end_drain(settings, as_json=as_json) if off else command.drain(settings, wait_seconds, as_json=as_json))
 
 
 @app.command()
@@ -292,12 +306,13 @@ def backup(
     folder: Annotated[Path, typer.Argument(help="made for this user alone; it will hold patient data")],
     database_only: Annotated[bool, typer.Option("--database-only", help="without the instances and results that still wait")] = False,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Copy the store, the audit trail and everything that is not delivered yet, while the service runs."""
     from daemon.commands.backup import back_up
 
     made = back_up(load_settings(config), folder.resolve(), database_only=database_only)
-    typer.echo(f"{made.folder}: {made.files} files, {made.bytes / 2**20:.1f} MiB")
+    say(f"{made.folder}: {made.files} files, {made.bytes / 2**20:.1f} MiB", vars(made), as_json=as_json)
 
 
 @app.command()

@@ -105,16 +105,7 @@ def install(request: InstallRequest, folder: Path) -> WeightsEntry:
 
     A file whose hash is not known needs either the expected `sha256` or `trust`. Raises `UntrustedWeights`.
     """
-    if not request.file.is_file():
-        raise UntrustedWeights(f"no weights file {request.file}; give the path of a .pt or .safetensors file")
-    found = sha256_of(request.file)
-    known = {entry.sha256 for entry in _shipped().values()}
-    if request.sha256 is not None and request.sha256.lower() != found:
-        raise UntrustedWeights(f"{request.file}: expected SHA-256 {request.sha256.lower()}, got {found}; the file is not the one meant")
-    if request.sha256 is None and found not in known and not request.trust:
-        raise UntrustedWeights(
-            f"{request.file}: nobody vouches for SHA-256 {found}; compare it with the publisher's and pass --sha256, or pass --trust"
-        )
+    found = vouched_sha256(request)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{request.name}-{found[:12]}{request.file.suffix}"
     if not target.exists():
@@ -127,6 +118,21 @@ def install(request: InstallRequest, folder: Path) -> WeightsEntry:
     )
     _write_index(folder, {**_installed(folder), request.name: entry})
     return entry
+
+
+def vouched_sha256(request: InstallRequest) -> str:
+    """Return the SHA-256 of the request's file; raise `UntrustedWeights` where nobody vouches for it."""
+    if not request.file.is_file():
+        raise UntrustedWeights(f"no weights file {request.file}; give the path of a .pt or .safetensors file")
+    found = sha256_of(request.file)
+    known = {entry.sha256 for entry in _shipped().values()}
+    if request.sha256 is not None and request.sha256.lower() != found:
+        raise UntrustedWeights(f"{request.file}: expected SHA-256 {request.sha256.lower()}, got {found}; the file is not the one meant")
+    if request.sha256 is None and found not in known and not request.trust:
+        raise UntrustedWeights(
+            f"{request.file}: nobody vouches for SHA-256 {found}; compare it with the publisher's and pass --sha256, or pass --trust"
+        )
+    return found
 
 
 def sha256_of(path: Path) -> str:

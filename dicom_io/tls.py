@@ -84,6 +84,26 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
     return context
 
 
+def own_listener_context(settings: TlsSettings) -> ssl.SSLContext:
+    """Return a context for calling our own listener: it must show its own certificate, which is also what we show.
+
+    The name in the certificate does not count, since the call goes to an address of this machine. Raises UnusableCertificate.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(settings.certificate)
+        context.load_cert_chain(settings.certificate, settings.private_key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise UnusableCertificate(
+            f"tls: expected a PEM certificate with its key in {settings.certificate} and {settings.private_key}, got {error};"
+            " run this as the service's user, who may read them"
+        ) from error
+    return context
+
+
 def shake_hands(context: ssl.SSLContext, stream: socket.socket, address: str, seconds: float) -> ssl.SSLSocket:
     """Return the connection under TLS; `stream` is closed where that fails. Raises ConnectionEnded or PeerSilent.
 

@@ -22,7 +22,7 @@ def load_rules(paths: Sequence[Path]) -> RuleSet:
     faults: list[Fault] = []
     rules: list[Rule] = []
     sources: dict[str, RuleSource] = {}
-    for file in _files(paths, faults):
+    for file in rule_files(paths, faults):
         try:
             loaded = read(file, RuleFile)
         except ConfigFaults as error:
@@ -40,11 +40,12 @@ def load_rules(paths: Sequence[Path]) -> RuleSet:
     return RuleSet(rules=tuple(rules), sources=sources)
 
 
-def _files(paths: Sequence[Path], faults: list[Fault]) -> list[Path]:
+def rule_files(paths: Sequence[Path], faults: list[Fault] | None = None) -> list[Path]:
+    """Return the files that `paths` name, in the order in which they are read; folders without any are added to `faults`."""
     found: list[Path] = []
     for path in paths:
         files = sorted(file for file in path.iterdir() if _holds_rules(file)) if path.is_dir() else [path]
-        if not files:
+        if not files and faults is not None:
             message = f"expected a folder with rule files (*{', *'.join(SUFFIXES)}), got none"
             faults.append(Fault(file=path, line=None, path="", message=message))
         found += [file for file in files if file not in found]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.commands.common import JsonOption
+from daemon.commands.common import JsonOption, say
 from daemon.errors import ConfigError
 from dicom_io.codes import Code
 from dicom_io.geometry import voxel_volume_mm3
@@ -31,6 +30,7 @@ def build(
     structure: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help=f"{SPELLING}; repeat; absent: all, by their own names")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Build an atlas: voxels, geometry and the masks of known structures in one file, without any header of the patient."""
     if out.suffix != ".npz":
@@ -47,22 +47,22 @@ def build(
         licence=licence,
     )
     write_atlas(out, atlas)
-    typer.echo("\n".join(_lines(atlas)))
+    say("\n".join(_lines(atlas)), _report(atlas), as_json=as_json)
 
 
 @app.command()
 def show(file: Path, as_json: JsonOption = False) -> None:
     """Show an atlas: its structures with codes and volumes, its source and licence."""
     atlas = read_atlas(file)
-    if not as_json:
-        typer.echo("\n".join(_lines(atlas)))
-        return
+    say("\n".join(_lines(atlas)), _report(atlas), as_json=as_json)
+
+
+def _report(atlas: Atlas) -> dict[str, object]:
     structures = [
         {"label": one.label, "type": vars(one.type) if one.type else None, "volume_ml": _millilitres(atlas, one)}
         for one in atlas.structures
     ]
-    report = {"name": atlas.name, "modality": atlas.modality, "source": atlas.source, "licence": atlas.licence, "structures": structures}
-    typer.echo(json.dumps(report))
+    return {"name": atlas.name, "modality": atlas.modality, "source": atlas.source, "licence": atlas.licence, "structures": structures}
 
 
 def _structures(given: AtlasSource, specs: list[str]) -> tuple[Structure, ...]:

@@ -12,21 +12,25 @@ from daemon.atna import message_of
 from daemon.audit import open_audit
 from daemon.audit_chain import records, verify
 from daemon.audit_forwarding import patients_in
-from daemon.commands.common import ConfigOption, load_settings
+from daemon.commands.common import ConfigOption, JsonOption, load_settings, say
 from daemon.roles import source_of
 
 app = typer.Typer(help="Verify and show the audit trail.", no_args_is_help=True)
 
 
 @app.command(name="verify")
-def verify_trail(config: ConfigOption = None) -> None:
+def verify_trail(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Follow the chain of hashes; exit code 1 names the first record that was changed, removed, inserted or moved."""
     folder = load_settings(config).folders.audit
     broken = verify(folder)
     if broken is not None:
-        typer.echo(f"{broken.path}:{broken.line}: {broken.reason}", err=True)
+        if as_json:
+            typer.echo(json.dumps({"whole": False, "file": str(broken.path), "line": broken.line, "reason": broken.reason}))
+        else:
+            typer.echo(f"{broken.path}:{broken.line}: {broken.reason}", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{folder}: {sum(1 for _ in records(folder))} records, the chain is whole")
+    count = sum(1 for _ in records(folder))
+    say(f"{folder}: {count} records, the chain is whole", {"whole": True, "folder": folder, "records": count}, as_json=as_json)
 
 
 @app.command(name="export")
@@ -34,6 +38,7 @@ def export_trail(
     out: Annotated[Path, typer.Argument(help="folder for the messages, made anew; they name patients: keep it to yourself")],
     study: Annotated[str | None, typer.Option(help="only messages about this Study Instance UID")] = None,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the trail as audit messages of PS3.15 section A.5, a file each; exporting is an event of the trail itself."""
     settings = load_settings(config)
@@ -48,7 +53,7 @@ def export_trail(
             path = out / f"{count:08d}-{record.event}.xml"
             path.touch(mode=0o600)
             path.write_bytes(message)
-    typer.echo(f"{out}: {count} messages")
+    say(f"{out}: {count} messages", {"folder": out, "messages": count}, as_json=as_json)
 
 
 @app.command(name="show")

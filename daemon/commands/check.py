@@ -43,17 +43,18 @@ class Answer:
 
 def check_installation(config: Path | None, *, as_json: bool) -> int:
     """Print the answers; return 0 if all are yes, 2 if the configuration must be mended, else 1."""
-    answers = list(_answers(config))
+    found = list(answers(config))
     if as_json:
-        typer.echo(json.dumps({"good": all(answer.good for answer in answers), "answers": [vars(answer) for answer in answers]}))
+        typer.echo(json.dumps({"good": all(answer.good for answer in found), "answers": [vars(answer) for answer in found]}))
     else:
-        for answer in answers:
+        for answer in found:
             typer.echo(f"{'ok  ' if answer.good else 'FAIL'} {answer.question}: {answer.found}")
-    bad = {answer.fault for answer in answers if not answer.good}
+    bad = {answer.fault for answer in found if not answer.good}
     return 2 if Fault.CONFIG.value in bad else 1 if bad else 0
 
 
-def _answers(config: Path | None) -> Iterator[Answer]:
+def answers(config: Path | None) -> Iterator[Answer]:
+    """Ask one question after the other; those about the configuration only where it can be read."""
     yield _ask("packages", _packages)
     loaded: list[Config] = []
     yield _ask("configuration", lambda: _configuration(config, loaded))
@@ -127,8 +128,9 @@ def _folders(settings: Config) -> str:
 def _store(settings: Config) -> str:
     if settings.store.url is None and not settings.folders.state.exists():
         return f"{settings.store_url} will be made at the first start"
-    open_store(settings.store_url, system_clock).close()
-    return settings.store_url
+    store = open_store(settings.store_url, system_clock)
+    store.close()
+    return store.database.place
 
 
 def _port(settings: Config) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +61,11 @@ def existing_store(settings: Config) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def say(words: str, facts: Mapping[str, object], *, as_json: bool) -> None:
+    """Tell what a command did: `words` for people, `facts` as one line of JSON."""
+    typer.echo(json.dumps(facts, default=str) if as_json else words)
 
 
 @contextmanager

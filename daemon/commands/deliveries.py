@@ -9,7 +9,7 @@ import typer
 
 from daemon.audit import open_audit
 from daemon.clock import system_clock
-from daemon.commands.common import ConfigOption, JsonOption, load_settings
+from daemon.commands.common import ConfigOption, JsonOption, load_settings, say
 from daemon.person import at_the_command_line
 from daemon.releases import release_results
 from daemon.roles import store_settings
@@ -43,6 +43,7 @@ def list_deliveries(
 def release_deliveries(
     destination: Annotated[str | None, typer.Argument(help="only those for this destination; absent: all")] = None,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Send again what destinations refused for good, now that the cause is mended."""
     settings = load_settings(config)
@@ -51,4 +52,4 @@ def release_deliveries(
         count = release_results(store, open_audit(settings.folders.audit), destination, at_the_command_line())
     finally:
         store.close()
-    typer.echo(f"released: {count}")
+    say(f"released: {count}", {"destination": destination, "released": count}, as_json=as_json)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.audit import open_audit
-from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings
+from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings, say
 from daemon.contest import standing_of
 from daemon.errors import ConfigError
 from daemon.person import at_the_command_line
@@ -33,7 +33,7 @@ def list_jobs(
 ) -> None:
     """List the jobs, the oldest first, with the reason of those that did not go on."""
     with existing_store(load_settings(config)) as store:
-        found = [job for job in store.jobs(state) if study is None or job.study_instance_uid == study]
+        found = [job for job in store.jobs_of_study(study) if state in (None, job.state)] if study else list(store.jobs(state))
     if as_json:
         typer.echo(json.dumps([_row(job) for job in found]))
         return
@@ -67,22 +67,22 @@ def show(job_id: JobId, config: ConfigOption = None, as_json: JsonOption = False
 
 
 @app.command()
-def retry(job_id: JobId, config: ConfigOption = None) -> None:
+def retry(job_id: JobId, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Let a quarantined, refused, skipped or cancelled job be tried again, with all its attempts."""
     settings = load_settings(config)
     with existing_store(settings) as store, explained():
         job = release_job(store, open_audit(settings.folders.audit), job_id, at_the_command_line())
-    typer.echo(f"job {job.id}: {job.state.value}")
+    say(f"job {job.id}: {job.state.value}", _row(job), as_json=as_json)
 
 
 @app.command()
-def cancel(job_id: JobId, config: ConfigOption = None) -> None:
+def cancel(job_id: JobId, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Give a job up: what is not yet delivered stays undelivered; the instances stay in the spool."""
     settings = load_settings(config)
     with existing_store(settings) as store, explained():
         job = store.cancel(job_id)
     open_audit(settings.folders.audit).job_cancelled(job)
-    typer.echo(f"job {job.id}: {job.state.value}")
+    say(f"job {job.id}: {job.state.value}", _row(job), as_json=as_json)
 
 
 @contextmanager

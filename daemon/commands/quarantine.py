@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.audit import open_audit
-from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings
+from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings, say
 from daemon.commands.jobs import explained
 from daemon.errors import ConfigError
 from daemon.person import at_the_command_line
@@ -44,7 +44,7 @@ def list_quarantine(config: ConfigOption = None, as_json: JsonOption = False) ->
 
 
 @app.command()
-def release(name: Released, config: ConfigOption = None) -> None:
+def release(name: Released, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Try a job again, or let instances take the place of those that came first under their UIDs."""
     settings = load_settings(config)
     audit = open_audit(settings.folders.audit)
@@ -52,10 +52,10 @@ def release(name: Released, config: ConfigOption = None) -> None:
         if name.startswith("job:"):
             with explained():
                 release_job(store, audit, quarantined_job(store, _parsed(name)[1]).id, at_the_command_line())
-            typer.echo(f"{name}: released")
+            say(f"{name}: released", {"name": name, "jobs": 1, "instances": 0}, as_json=as_json)
             return
         count = release_instances(store, audit, _conflicts(store, name), at_the_command_line())
-    typer.echo(f"{name}: {count} instances released")
+    say(f"{name}: {count} instances released", {"name": name, "jobs": 0, "instances": count}, as_json=as_json)
 
 
 @app.command()
@@ -63,6 +63,7 @@ def export(
     name: Name,
     folder: Annotated[Path, typer.Argument(help="made for this user alone; it will hold patient data")],
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Copy what was put aside, as it was received, with its reason; nothing changes in the store."""
     settings = load_settings(config)
@@ -79,7 +80,8 @@ def export(
         _copy(paths, folder)
         (folder / "reason.json").write_text(json.dumps(row, indent=2) + "\n")
     open_audit(settings.folders.audit).quarantine_exported(name, row["study_instance_uid"])
-    typer.echo(f"{folder}: {len(paths)} instances and reason.json")
+    facts = {"folder": folder, "instances": len(paths), **row}
+    say(f"{folder}: {len(paths)} instances and reason.json", facts, as_json=as_json)
 
 
 def _parsed(name: str) -> tuple[str, int]:

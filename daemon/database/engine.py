@@ -23,7 +23,7 @@ class Database:
     def __init__(self, url: str, *, busy_seconds: float) -> None:
         """Open `url`; `busy_seconds` is how long a transaction waits for another process' lock."""
         self.url = _checked(url)
-        self.place = self.url.render_as_string(hide_password=True)
+        self.place = self.url.set(query={}).render_as_string(hide_password=True)  # a password may stand among the parameters too
         self._dialect: ModuleType = DIALECTS[self.url.get_backend_name()]
         self._engine = self._dialect.open_engine(self.url, busy_seconds)
         self._writer = self._engine.execution_options(write=True)
@@ -103,7 +103,9 @@ def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise ConfigError(f"store.url: expected a database URL such as sqlite:////var/lib/medsam2d/store.sqlite, got {url!r}") from error
+        raise ConfigError(
+            "store.url: expected a database URL such as sqlite:////var/lib/medsam2d/store.sqlite, got another text"
+        ) from error
     if parsed.get_backend_name() not in DIALECTS:
         raise ConfigError(f"store.url: expected one of {sorted(DIALECTS)}, got {parsed.get_backend_name()!r}")
     return parsed

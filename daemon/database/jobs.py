@@ -141,6 +141,12 @@ class JobBook(Book):
         with self.database.reading() as connection:
             return tuple(job_of(row) for row in connection.execute(query if state is None else query.where(JOB.c.state == state.value)))
 
+    def jobs_of_study(self, study_instance_uid: str) -> tuple[Job, ...]:
+        """Return all jobs of a study, the oldest first."""
+        query = select(JOB).where(JOB.c.study_instance_uid == study_instance_uid).order_by(JOB.c.id)
+        with self.database.reading() as connection:
+            return tuple(job_of(row) for row in connection.execute(query))
+
     def instance_paths(self, job: Job) -> tuple[Path, ...]:
         """Return the files of a job's instances, in the order of their arrival."""
         query = select(INSTANCE.c.path).join(JOB_INSTANCE, JOB_INSTANCE.c.instance_id == INSTANCE.c.id)

@@ -217,3 +217,41 @@ def test_a_backup_of_the_database_alone_has_no_images(desk: Desk) -> None:
     desk.told("backup", str(desk.folder / "small"), "--database-only")
     assert not (desk.folder / "small" / "files").exists()
     assert (desk.folder / "small" / "store.sqlite").exists()
+
+
+def test_what_a_command_changed_is_told_as_one_line_of_json_too(desk: Desk) -> None:
+    def told(*arguments: str) -> dict[str, object]:
+        (line,) = desk.told(*arguments, "--json").splitlines()
+        said: dict[str, object] = json.loads(line)
+        return said
+
+    number = desk.job()
+    desk.site.store.refuse(claimed(desk.site), "uneven-spacing", "a gap")
+    assert (told("jobs", "retry", str(number))["id"], desk.site.store.job(number).state) == (number, JobState.QUEUED)
+    assert told("jobs", "cancel", str(number))["state"] == "CANCELLED"
+    other = desk.job(series="1.4")
+    desk.site.store.fail(claimed(desk.site), "bug-KeyError", "KeyError: 'x'", 1)
+    desk.stored(1, content="other")
+    exported = told("quarantine", "export", "instance:3", str(desk.folder / "export"))
+    assert (exported["folder"], exported["instances"], exported["name"]) == (str(desk.folder / "export"), 2, "instance:3")
+    assert told("quarantine", "release", f"job:{other}") == {"name": f"job:{other}", "jobs": 1, "instances": 0}
+    assert told("quarantine", "release", "instance:3") == {"name": "instance:3", "jobs": 0, "instances": 1}
+    assert told("deliveries", "release") == {"destination": None, "released": 0}
+    assert told("drain", "--wait-seconds", "0") == {"drained": True, "running": 0}
+    assert told("drain", "--off") == {"drained": False, "was_drained": True}
+    backup = told("backup", str(desk.folder / "backup"))
+    assert backup["folder"] == str(desk.folder / "backup")
+    assert isinstance(backup["files"], int)
+    verified = told("audit", "verify")
+    assert (verified["whole"], verified["records"]) == (True, len(desk.events()))
+    assert told("audit", "export", str(desk.folder / "messages"))["folder"] == str(desk.folder / "messages")
+
+
+def test_a_broken_trail_is_told_as_json_with_file_and_line(desk: Desk) -> None:
+    desk.told("drain", "--wait-seconds", "0")
+    (path,) = (desk.state / "audit").glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b"drain-begun", b"drain-ended"))
+    done = desk.call("audit", "verify", "--json")
+    assert done.exit_code == 1
+    said = json.loads(done.stdout)
+    assert (said["whole"], said["file"], said["line"]) == (False, str(path), 1)

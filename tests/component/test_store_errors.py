@@ -69,6 +69,17 @@ def test_a_url_that_cannot_serve_is_a_configuration_fault(url: str) -> None:
         open_store(url, FakeClock())
 
 
+def test_no_message_about_a_store_holds_the_password_of_its_url() -> None:
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    for url in ("postgresql://user:s3cret@127.0.0.1:1/db", "postgresql://user@127.0.0.1:1/db?password=s3cret"):
+        with pytest.raises(StoreUnavailable, match=r"the store postgresql.*127\.0\.0\.1:1/db") as told:
+            open_store(url, FakeClock())
+        assert "s3cret" not in str(told.value)
+    with pytest.raises(ConfigError, match=r"store\.url: expected a database URL") as told_of_fault:
+        open_store("postgresql//user:s3cret@127.0.0.1/db", FakeClock())
+    assert "s3cret" not in str(told_of_fault.value)
+
+
 def test_every_commit_is_synced_to_disk(tmp_path: Path) -> None:
     site = new_site(tmp_path)
     with site.store.database.reading() as connection:

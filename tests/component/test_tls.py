@@ -25,7 +25,7 @@ from dicom_io.errors import PortUnavailable, UnusableCertificate
 from dicom_io.listener import AssociationEventKind, DoorSettings, InMemory, Listener, Peer
 from dicom_io.pynetdicom_settings import RequestorEntity
 from dicom_io.reference_listener import ReferenceListener
-from dicom_io.tls import TlsIdentity, TlsSettings, valid_until
+from dicom_io.tls import TlsIdentity, TlsSettings, own_listener_context, valid_until
 from tests.component.certificates import Identity, authority, client_context, issued, needs_openssl
 from tests.component.loopback import (
     CT_EXPLICIT,
@@ -252,3 +252,23 @@ def _shown(port: int, house: House) -> bytes | None:
         connection.settimeout(SECONDS)
         with house.context(house.scanner).wrap_socket(connection) as secured:
             return secured.getpeercert(binary_form=True)
+
+
+def test_our_own_listener_is_called_under_tls_by_its_own_certificate_whatever_address_it_listens_on(house: House) -> None:
+    sink, context = Sink(), own_listener_context(house.tls)
+    with listening(sink, tls=house.tls) as port:
+        association = associate(port, context)
+        assert association.is_established
+        association.release()
+
+
+def test_another_certificate_than_our_own_is_not_taken_for_our_listener(house: House) -> None:
+    others = TlsSettings(
+        certificate=house.scanner.certificate,
+        private_key=house.scanner.private_key,
+        trusted_certificates=house.authority.certificate,
+    )
+    with listening(Sink(), tls=others) as port:
+        assert not associate(port, own_listener_context(house.tls)).is_established
+    with pytest.raises(UnusableCertificate, match="run this as the service's user"):
+        own_listener_context(TlsSettings(certificate=Path("/none"), private_key=Path("/none"), trusted_certificates=Path("/none")))
