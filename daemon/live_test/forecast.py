@@ -15,7 +15,8 @@ from daemon.folder_study import Sender, read_folder, request_for
 from daemon.health import ANY_ADDRESS
 from daemon.live_test.study import LiveStudy
 from daemon.planning import matched_parts
-from daemon.roles import checked_rules, listener_settings
+from daemon.roles import listener_settings
+from daemon.rules_in_use import checked_rules
 from dicom_io.admission import Rejection, Request, Right, judge_request
 from dicom_io.errors import PeerUnreachable
 from dicom_io.peer import Destination
