@@ -28,10 +28,8 @@ from daemon.rules_in_use import checked_rules, reloaded
 from daemon.sender_watch import SenderWatch, each_of
 from daemon.spool import Spool
 from daemon.store import (
-    Backoff,
     Results,
     Store,
-    StoreSettings,
     process_is_alive,
     this_process,
 )
@@ -212,13 +210,6 @@ def roles_of(settings: Config) -> tuple[str, ...]:
     """Return the roles that the service runs, in starting order."""
     configured = {"web": settings.web, "notifier": settings.notifications}
     return tuple(role for role in ROLES if role not in SIDE_ROLES or configured[role] is not None)
-
-
-def store_settings(settings: Config) -> StoreSettings:
-    """Return the store's waits: a delivery's backoff is the configured one."""
-    waits = settings.delivery
-    backoff = Backoff(minimum_seconds=waits.retry_minimum_seconds, maximum_seconds=waits.retry_maximum_seconds)
-    return StoreSettings(delivery_backoff=backoff)
 
 
 def _commitment(settings: Config, reports: ReportKeeper) -> Commitment | None:

@@ -19,6 +19,7 @@ from daemon.database.errors import (
     StoreBusy,
     StoreFull,
     StoreTooNew,
+    StoreTooOld,
     StoreUnavailable,
     UnknownInstance,
     UnknownJob,
@@ -67,6 +68,7 @@ __all__ = [
     "StoreFull",
     "StoreSettings",
     "StoreTooNew",
+    "StoreTooOld",
     "StoreUnavailable",
     "Terms",
     "UnknownInstance",
@@ -97,11 +99,11 @@ class Store(
 ):
     """All books of one database; the methods stand in `daemon/database/`, a file a book."""
 
-    def __init__(self, url: str, clock: Clock, settings: StoreSettings | None = None) -> None:
-        """Open the store at `url` and bring its tables up to date.
+    def __init__(self, url: str, clock: Clock, settings: StoreSettings | None = None, *, updates: bool = True) -> None:
+        """Open the store at `url` and bring its tables up to date; with `updates` False only a new one is made.
 
         Raises:
-            ConfigError: `url` is not one we can use, or a newer version wrote the store (StoreTooNew).
+            ConfigError: `url` is not one we can use, or a newer version wrote the store (StoreTooNew), or an older one (StoreTooOld).
             StoreBusy, StoreFull, StoreUnavailable: it cannot be used just now.
         """
         settings = settings or StoreSettings()
@@ -109,7 +111,7 @@ class Store(
         shared = database.is_server and clock is system_clock  # hosts whose clocks differ must agree on when a lease ends
         super().__init__(database, ServerClock(database) if shared else clock, settings)
         try:
-            migrate(self.database, self.clock)
+            migrate(self.database, self.clock, older_stores=updates)
         except BaseException:
             self.close()
             raise
@@ -119,6 +121,6 @@ class Store(
         self.database.close()
 
 
-def open_store(url: str, clock: Clock, settings: StoreSettings | None = None) -> Store:
+def open_store(url: str, clock: Clock, settings: StoreSettings | None = None, *, updates: bool = True) -> Store:
     """Open the store at `url`, a SQLAlchemy URL such as `sqlite:////var/lib/medsam2d/store.sqlite`; see `Store`."""
-    return Store(url, clock, settings)
+    return Store(url, clock, settings, updates=updates)

@@ -18,11 +18,11 @@ import typer
 from daemon.clock import system_clock
 from daemon.commands.common import find_config, load_settings
 from daemon.config import Config, WebSettings
+from daemon.configured_store import store_beside_service
 from daemon.destination_probe import ask
 from daemon.errors import FORESEEN, ConfigError, Fault, classify
 from daemon.roles import tls_settings
 from daemon.rules_in_use import checked_rules
-from daemon.store import open_store
 from daemon.version import version
 from daemon.weights import WeightsEntry, book_of, verify
 from dicom_io.tls import server_context, valid_until
@@ -128,9 +128,8 @@ def _folders(settings: Config) -> str:
 def _store(settings: Config) -> str:
     if settings.store.url is None and not settings.folders.state.exists():
         return f"{settings.store_url} will be made at the first start"
-    store = open_store(settings.store_url, system_clock)
-    store.close()
-    return store.database.place
+    with store_beside_service(settings) as store:
+        return store.database.place
 
 
 def _port(settings: Config) -> str:

@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from daemon.clock import system_clock
 from daemon.config import Config, RulesSettings, load_config
+from daemon.configured_store import store_beside_service
 from daemon.errors import ConfigError
-from daemon.store import Store, open_store
+from daemon.store import Store
 
 ConfigOption = Annotated[
     Path | None,
@@ -56,11 +56,8 @@ def existing_store(settings: Config) -> Iterator[Store]:
     """The store of a service that has run before. Raises `ConfigError` where none has been made yet."""
     if settings.store.url is None and not settings.folders.state.exists():
         raise ConfigError(f"{settings.folders.state}: no store there yet; start the service once, or correct `folders.state`")
-    store = open_store(settings.store_url, system_clock)
-    try:
+    with store_beside_service(settings) as store:
         yield store
-    finally:
-        store.close()
 
 
 def say(words: str, facts: Mapping[str, object], *, as_json: bool) -> None:

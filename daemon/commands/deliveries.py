@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from daemon.audit import open_audit
-from daemon.clock import system_clock
 from daemon.commands.common import ConfigOption, JsonOption, load_settings, say
+from daemon.configured_store import store_beside_service
 from daemon.person import at_the_command_line
 from daemon.releases import release_results
-from daemon.roles import store_settings
-from daemon.store import OutboxState, open_store
+from daemon.store import OutboxState
 
 app = typer.Typer(help="Show what waits for destinations, and release what was refused.", no_args_is_help=True)
 
@@ -26,11 +25,8 @@ def list_deliveries(
 ) -> None:
     """Show every delivery that is not settled, the oldest first, with its reason."""
     settings = load_settings(config)
-    store = open_store(settings.store_url, system_clock, store_settings(settings))
-    try:
+    with store_beside_service(settings) as store:
         rows = store.open_deliveries(state)
-    finally:
-        store.close()
     if as_json:
         typer.echo(json.dumps([{**vars(row), "due_at": row.due_at.isoformat()} for row in rows]))
         return
@@ -47,9 +43,6 @@ def release_deliveries(
 ) -> None:
     """Send again what destinations refused for good, now that the cause is mended."""
     settings = load_settings(config)
-    store = open_store(settings.store_url, system_clock, store_settings(settings))
-    try:
+    with store_beside_service(settings) as store:
         count = release_results(store, open_audit(settings.folders.audit), destination, at_the_command_line())
-    finally:
-        store.close()
     say(f"released: {count}", {"destination": destination, "released": count}, as_json=as_json)

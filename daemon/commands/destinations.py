@@ -9,13 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.clock import system_clock
 from daemon.commands.common import ConfigOption, JsonOption, load_settings
 from daemon.config import Config
+from daemon.configured_store import store_beside_service
 from daemon.destination_probe import Found, ask, is_there, remember
 from daemon.errors import FORESEEN, ConfigError, classify
-from daemon.roles import store_settings
-from daemon.store import open_store
 from dicom_io.probe import Capability
 
 app = typer.Typer(help="List and probe the systems that results are sent to.", no_args_is_help=True)
@@ -26,12 +24,9 @@ EVER = timedelta(days=36_500)
 def list_destinations(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show every destination, what waits for it, and what it was last seen to accept."""
     settings = load_settings(config)
-    store = open_store(settings.store_url, system_clock, store_settings(settings))
-    try:
+    with store_beside_service(settings) as store:
         waiting = store.waiting_by_destination()
         seen = {name: store.capability(name, EVER) for name in settings.destinations}
-    finally:
-        store.close()
     rows: list[dict[str, Any]] = [
         {
             "name": name,
@@ -58,18 +53,15 @@ def probe_destinations(
 ) -> None:
     """Ask what they would take from us (SEG, LABELMAP, SR, storage commitment ...), and remember it; nothing is sent."""
     settings = load_settings(config)
-    store = open_store(settings.store_url, system_clock, store_settings(settings))
-    found: list[Found] = []
+    with store_beside_service(settings) as store:
+        found: list[Found] = []
 
-    def probe(name: str) -> str:
-        found.append(ask(settings, name))
-        remember(store, found[-1])
-        return found[-1].found
+        def probe(name: str) -> str:
+            found.append(ask(settings, name))
+            remember(store, found[-1])
+            return found[-1].found
 
-    try:
         _ask_each(settings, names, probe, as_json=as_json)
-    finally:
-        store.close()
 
 
 def echo_destination(

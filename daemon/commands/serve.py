@@ -9,16 +9,15 @@ from pathlib import Path
 
 from daemon.audit import open_audit
 from daemon.child import Life
-from daemon.clock import system_clock
 from daemon.commands.common import find_config, load_settings
 from daemon.config import Config
+from daemon.configured_store import store_of_service
 from daemon.errors import ConfigError
 from daemon.logs import configure_logging
 from daemon.notifications.channels import channels_of
 from daemon.process_record import write_processes
-from daemon.roles import ROLES, SIDE_ROLES, roles_of, store_settings
+from daemon.roles import ROLES, SIDE_ROLES, roles_of
 from daemon.rules_in_use import checked_rules
-from daemon.store import open_store
 from daemon.supervisor import Supervisor
 from daemon.web.token import read_token
 from daemon.weights import book_of, verify
@@ -35,7 +34,7 @@ def run_service(config: Path | None) -> int:
     verify(book_of(settings).find(settings.worker.default_weights))
     _expect_side_roles(settings)
     _make_state(settings.folders.state)
-    open_store(settings.store_url, system_clock, store_settings(settings)).close()
+    store_of_service(settings).close()
     audit = open_audit(settings.folders.audit)
     audit.application_started()
     for entry in book_of(settings).entries.values():
@@ -65,7 +64,7 @@ def run_role(role: str, config: Path | None, *, supervised: bool) -> None:
     configure_logging(settings.logging.level, role)
     life = Life(supervised=supervised)
     life.begin()
-    store = open_store(settings.store_url, system_clock, store_settings(settings))
+    store = store_of_service(settings)
     try:
         ROLES[role](settings, store, open_audit(settings.folders.audit), life)
     finally:

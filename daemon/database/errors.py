@@ -31,6 +31,12 @@ class StoreTooNew(ConfigError):
     code = "store-too-new"
 
 
+class StoreTooOld(ConfigError):
+    """An older version of the software wrote the store, and may still run on it: only the service brings it up to date."""
+
+    code = "store-too-old"
+
+
 class UnknownJob(Exception):
     """No job has this id."""
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, inspect, select
 
 from daemon.clock import Clock
 from daemon.database.engine import Database, identity_column
-from daemon.database.errors import StoreTooNew
+from daemon.database.errors import StoreTooNew, StoreTooOld
 from daemon.database.schema import SCHEMA_VERSION
 
 
@@ -170,17 +170,19 @@ MIGRATIONS = (
 KNOWN = frozenset(step.number for step in MIGRATIONS)
 
 
-def migrate(database: Database, clock: Clock, steps: Sequence[Migration] = MIGRATIONS) -> tuple[int, ...]:
+def migrate(database: Database, clock: Clock, steps: Sequence[Migration] = MIGRATIONS, *, older_stores: bool = True) -> tuple[int, ...]:
     """Apply those of `steps` that the store lacks, in their order, and return their numbers.
 
     Several processes may call this at once: a lock makes one of them do the work.
 
     Raises:
         StoreTooNew: a newer version has migrated the store.
+        StoreTooOld: an older version made the store, and `older_stores` is not to be touched.
     """
     with database.reading() as connection:
-        unknown = applied(connection) - KNOWN
+        done = applied(connection)
         pending = _pending(connection, steps)
+    unknown = done - KNOWN
     if unknown:
         raise StoreTooNew(
             f"the store {database.place} has migrations that this version of medsam2d does not know: {sorted(unknown)}; "
@@ -188,6 +190,11 @@ def migrate(database: Database, clock: Clock, steps: Sequence[Migration] = MIGRA
         )
     if not pending:
         return ()
+    if done and not older_stores:
+        raise StoreTooOld(
+            f"the store {database.place} is that of an older version, which may still run on it; `systemctl restart medsam2d` "
+            "brings it up to date, and until then the older version's own `medsam2d` reads it"
+        )
     with database.writing_alone() as connection:
         pending = _pending(connection, steps)
         for step in pending:

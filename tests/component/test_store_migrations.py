@@ -14,7 +14,7 @@ from daemon.database.engine import Database
 from daemon.database.migrations import MIGRATIONS, Migration, applied, migrate
 from daemon.database.schema import METADATA, SCHEMA_VERSION
 from daemon.ledger import Ledger, ledger
-from daemon.store import StoreTooNew, open_store
+from daemon.store import StoreTooNew, StoreTooOld, open_store
 from tests.component.store_site import BOOT, FakeClock, Site, claimed, instance, new_site, queued
 
 RELEASED = Path(__file__).parent / "released"
@@ -79,6 +79,20 @@ def test_a_store_that_a_released_version_wrote_goes_on_where_it_was(tmp_path: Pa
     site.clock.now = waiting.last_arrival + timedelta(seconds=1)
     assert site.store.complete_series(waiting) is not None
     site.store.close()
+
+
+def test_a_command_leaves_the_store_of_an_older_version_alone_until_its_service_has_started(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    older = MIGRATIONS[:-1]
+    database = Database(url, busy_seconds=5)
+    migrate(database, FakeClock(), older)
+    with pytest.raises(StoreTooOld, match="systemctl restart medsam2d"):
+        open_store(url, FakeClock(), updates=False)
+    with database.reading() as connection:
+        assert applied(connection) == {step.number for step in older}
+    database.close()
+    open_store(url, FakeClock()).close()
+    open_store(url, FakeClock(), updates=False).close()
 
 
 def test_a_store_of_a_newer_version_is_refused_with_the_cure(site: Site) -> None:
