@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import UID
 
 from daemon.commands.atlas import build
 from dicom_io.instance import InstanceHeader
@@ -131,7 +132,7 @@ def image_uid(images: Path, k: int) -> str:
 def into_study_of(images: Path, drawn: InstanceHeader) -> None:
     dataset, image = pydicom.dcmread(drawn.path), pydicom.dcmread(next(images.iterdir()), stop_before_pixels=True)
     dataset.StudyInstanceUID, dataset.PatientID = image.StudyInstanceUID, image.PatientID
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{image.SeriesInstanceUID[:50]}.1"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(f"{image.SeriesInstanceUID[:50]}.1")
     dataset.SeriesInstanceUID = f"{dataset.SOPInstanceUID}.1"
     for region in dataset.get("StructureSetROISequence", ()):
         region.ReferencedFrameOfReferenceUID = image.FrameOfReferenceUID
