@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
 
 from daemon.annotation_objects import is_annotation_object
 from daemon.annotations import read_study
-from daemon.priors import may_want_priors, same_patient, study_date
+from daemon.priors import NOBODY, may_want_priors, patient_bucket, same_patient, study_date
 from daemon.store import Job, Store
 from dicom_io.errors import NotDicom
 from dicom_io.instance import InstanceHeader, read_header
 from rules.rule import RuleSet
 
 LOG = logging.getLogger("medsam2d.priors")
+TOLD_AT_ONCE = 500
+"""Series whose patients are read from their files before that is kept: a store that has never been looked at takes many rounds."""
 MOST_STUDIES = 4
 """Earlier studies with segments that are looked at, the newest first: each is read whole."""
 
@@ -30,8 +31,12 @@ def earlier_studies(job: Job, headers: Sequence[InstanceHeader], store: Store, r
     today = study_date(headers)
     if not headers or today is None or not may_want_priors(ruleset):
         return ()
+    bucket = patient_bucket(headers[0])
+    if bucket == NOBODY:
+        return ()
     found: list[InstanceHeader] = []
-    for uid in _newest_first(store.other_studies(job), headers[0], today):
+    _tell_patients(store)
+    for uid in _newest_first(store.other_studies(job, bucket), headers[0], today):
         instances = _each_once(read_study(path for path in store.files_of_study(uid) if path.exists()))
         if any(map(is_annotation_object, instances)):
             found += instances
@@ -51,15 +56,31 @@ def _newest_first(studies: Mapping[str, Sequence[Path]], own: InstanceHeader, to
     return [uid for _, uid in sorted(dated, reverse=True)]
 
 
-@lru_cache(maxsize=4096)
-def _kept(path: Path) -> InstanceHeader:
-    """A spooled file never changes, so that each study's patient is read once a worker."""
-    return read_header(path)
+def _tell_patients(store: Store) -> None:
+    """Read whose each series is that came since the last look: one header of it, once for ever."""
+    told = True
+    while told and (untold := store.untold_series(TOLD_AT_ONCE)):
+        buckets = {series.instance_id: bucket for series in untold if (bucket := _bucket_of(series.path)) is not None}
+        store.put_in_buckets(buckets)
+        told = bool(buckets)
+
+
+def _bucket_of(path: Path | None) -> int | None:
+    """The bucket of a series by its file: nobody's where that is gone or no DICOM, None where it cannot be read at this moment."""
+    if path is None:
+        return NOBODY
+    try:
+        return patient_bucket(read_header(path))
+    except NotDicom:
+        return NOBODY
+    except OSError as error:
+        LOG.warning("%s: cannot be read now to tell whose study it belongs to: %s", path.name, type(error).__name__)
+        return None
 
 
 def _representative(path: Path) -> InstanceHeader | None:
     try:
-        return _kept(path)
+        return read_header(path)
     except (NotDicom, OSError) as error:
         LOG.warning("%s: cannot tell whose study it belongs to: %s", path.name, type(error).__name__)
         return None

@@ -6,6 +6,7 @@ empty, or an issuer that differs, joins nothing.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -67,6 +68,18 @@ def priors_for(plan: Plan, request: SeriesRequest) -> Priors:
 def same_patient(a: InstanceHeader, b: InstanceHeader) -> bool:
     """Whether two instances say that they are of one patient: the same PatientID, not empty, from the same issuer."""
     return bool(_patient(a)[0]) and _patient(a) == _patient(b)
+
+
+NOBODY = -1
+"""The bucket of what names no patient."""
+
+
+def patient_bucket(header: InstanceHeader) -> int:
+    """Return the one of 16 million buckets that an instance's patient is in: enough to find few candidates, too few to name anybody."""
+    identifier, issuer = _patient(header)
+    if not identifier:
+        return NOBODY
+    return int.from_bytes(hashlib.sha256(f"{issuer}\n{identifier}".encode()).digest()[:3], "big")
 
 
 def study_date(headers: Sequence[InstanceHeader]) -> date | None:

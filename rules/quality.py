@@ -4,7 +4,8 @@
 |---------------------------------------------------------------------------|----------|
 | empty mask                                                                | withhold |
 | volume, mean intensity, median predicted IoU, agreement of the second     | withhold |
-| look or quality score beyond the target's limits                          |          |
+| look or quality score beyond the target's limits; mask touches the        |          |
+| volume's edge where the limits ask for the whole object                   |          |
 | the model says that the object is absent on a slice that was prompted     | flag     |
 | mask touches the volume's edge, so that part of the object may be cut     | flag     |
 | neighbouring sections inside the object hardly overlap                    | flag     |
@@ -83,8 +84,9 @@ def _result_of(item: PromptedObject, by_id: dict[int, ObjectResult], volume: Vol
 def _verdict(item: PromptedObject, result: ObjectResult, volume: Volume, second_look: float | None) -> Verdict:
     volume_ml = float(np.count_nonzero(result.mask)) * voxel_volume_mm3(volume.affine) / 1000.0
     signs = signs_of(result, item.prompts, second_look)
-    against = list(_beyond_limits(item.target.limits, volume_ml, _mean(result, volume), signs))
-    warnings = list(_warnings(item, result, signs))
+    cut = _cut(result)
+    against = [*_beyond_limits(item.target.limits, volume_ml, _mean(result, volume), signs), *(cut if item.target.limits.whole else ())]
+    warnings = [*_warnings(item, result, signs), *(() if item.target.limits.whole else cut)]
     decision = Decision.WITHHOLD if against else Decision.FLAG if warnings else Decision.ACCEPT
     return Verdict(
         object_id=item.object_id,
@@ -126,15 +128,18 @@ def _warnings(item: PromptedObject, result: ObjectResult, signs: Signs) -> Itera
     absent = sorted({prompt.frame for prompt in item.prompts if result.object_score_logit[prompt.frame] <= 0})
     if absent:
         yield f"the model sees no such object on the prompted slice {', '.join(map(str, absent))}"
-    mask = result.mask
-    ends = {"first slice": mask[0], "last slice": mask[-1]}
-    sides = {"top row": mask[:, 0], "bottom row": mask[:, -1], "left column": mask[:, :, 0], "right column": mask[:, :, -1]}
-    touched = [name for name, face in (ends | sides).items() if face.any()]
-    if touched:
-        yield f"the mask touches the volume's edge ({', '.join(touched)}); part of the object may lie outside"
     if signs.jump is not None:
         yield f"the section changes abruptly between the slices {signs.jump} and {signs.jump + 1}"
     if signs.both_ways is not None and signs.both_ways < LEAST_BOTH_WAYS:
         yield f"forward and backward propagation disagree (median Dice {signs.both_ways:.2f})"
     if item.origin is not None and item.origin.automatic:
         yield "prompted by what an algorithm drew, which no person is known to have checked"
+
+
+def _cut(result: ObjectResult) -> tuple[str, ...]:
+    """Why part of the object may be missing, in words; nothing for a mask that lies inside."""
+    mask = result.mask
+    ends = {"first slice": mask[0], "last slice": mask[-1]}
+    sides = {"top row": mask[:, 0], "bottom row": mask[:, -1], "left column": mask[:, :, 0], "right column": mask[:, :, -1]}
+    touched = ", ".join(name for name, face in (ends | sides).items() if face.any())
+    return (f"the mask touches the volume's edge ({touched}); part of the object may lie outside",) if touched else ()

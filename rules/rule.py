@@ -67,6 +67,8 @@ class QualityLimits(Section):
     """Least mean intensity inside the mask, in the volume's unit (HU for CT, SUV for PET)."""
     maximum_mean: Number | None = None
     """Largest mean intensity inside the mask."""
+    whole: Flag = False
+    """Withhold, rather than flag, a mask that touches the volume's edge: how large the object is cannot be known."""
 
     @model_validator(mode="after")
     def _ordered(self) -> QualityLimits:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.annotation_objects import is_annotation_object
+from daemon.benchmarks.labelled_study import write_labelled_case
 from daemon.folder_study import read_folder, request_for
 from daemon.inference import segment_objects
 from daemon.planning import Planned, plan_volumes
@@ -27,6 +29,7 @@ from dicom_io.volume_reader import read_or_refuse
 from model.prompt import BoxPrompt
 from model.training.baselines import box_of
 from model.training.overlap import dice
+from rules.match import Plan
 from rules.prompts.generate import GeneratedPrompts, PromptedObject
 
 Mask = NDArray[np.bool_]
@@ -44,6 +47,14 @@ class ChainScore:
     dice: float
     """Of the object that overlaps the structure best; 0 where nothing does."""
     dice_from_true_box: float
+
+
+def measure_cases(cases: Sequence[Path], called_ae_title: str, structures: Sequence[str], tools: Tools) -> Iterator[ChainScore]:
+    """Yield the same for labelled `.npz` cases, each as a DICOM study in a folder that is removed afterwards."""
+    for case in cases:
+        with TemporaryDirectory(prefix="medsam2d-bench-") as folder:
+            write_labelled_case(Path(folder), case)
+            yield from measure_chain(Path(folder), called_ae_title, structures, tools)
 
 
 def measure_chain(folder: Path, called_ae_title: str, structures: Sequence[str], tools: Tools) -> Iterator[ChainScore]:
@@ -70,7 +81,7 @@ def measure_chain(folder: Path, called_ae_title: str, structures: Sequence[str],
             found = prompt_volume(request, item.plan, volume, tools.ruleset).prompts
             masks = [result.mask for result in segment_objects(volume, found, tools).results]
             for annotation, truth in masks_on(own, volume):
-                boxed = GeneratedPrompts(objects=tuple(_boxed(found, truth)), missing=())
+                boxed = GeneratedPrompts(objects=(_boxed(item.plan, annotation.label, truth),), missing=())
                 from_box = [result.mask for result in segment_objects(volume, boxed, tools).results]
                 yield ChainScore(
                     rule=item.plan.rule.name,
@@ -86,10 +97,10 @@ def _best(masks: Sequence[Mask], truth: Mask) -> float:
     return max((dice(mask, truth) for mask in masks), default=0.0)
 
 
-def _boxed(found: GeneratedPrompts, truth: Mask) -> Iterator[PromptedObject]:
-    """The first object that the rule prompted, with a tight box around the truth instead."""
+def _boxed(plan: Plan, label: str, truth: Mask) -> PromptedObject:
+    """A tight box around the truth, as an object of the target of that label; of the first one where there is none."""
+    target = next((one for one in plan.targets if one.label == label), plan.targets[0])
     frame = int(np.argmax(np.count_nonzero(truth, axis=(1, 2))))
     left, top, right, bottom = box_of(truth[frame])
-    for item in found.objects[:1]:
-        box = BoxPrompt(object_id=item.object_id, frame=frame, left=float(left), top=float(top), right=float(right), bottom=float(bottom))
-        yield replace(item, prompts=(box,))
+    box = BoxPrompt(object_id=1, frame=frame, left=float(left), top=float(top), right=float(right), bottom=float(bottom))
+    return PromptedObject(target=target, object_id=1, label=target.label, prompts=(box,))

@@ -7,7 +7,6 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import highdicom as hd
@@ -16,13 +15,13 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 
-from dicom_io.codes import CATEGORIES, Code
+from daemon.benchmarks.labelled_study import made_up_identity, made_up_segment
+from dicom_io.codes import Code
 from dicom_io.quiet import without_pydicom_warnings
-from dicom_io.segmentation import ResultIdentity, SegmentDescription, write_segmentation
+from dicom_io.segmentation import SegmentDescription, write_segmentation
 from dicom_io.segmentation_check import check_segmentation
 from dicom_io.segmentation_source import read_source_headers
 from dicom_io.synthesis import write_ct_series
-from dicom_io.uids import derive_uid
 from dicom_io.volume import SourceFrame, Volume
 
 MEBIBYTE = 2**20
@@ -59,7 +58,7 @@ def measure_segmentation(slices: int = 300, size: int = 512, targets: int = 10, 
     with tempfile.TemporaryDirectory(prefix="medsam2d-bench-") as folder:
         volume = _volume(Path(folder), slices, size)
         masks = _masks(slices, size, targets)
-        segments = [_segment(number) for number in range(1, targets + 1)]
+        segments = [made_up_segment(number, f"target {number}", LIVER) for number in range(1, targets + 1)]
         part10, _, _ = _run(volume, masks, segments)  # codes and templates are read at the first use
         before = _reset_peak()
         runs = [_run(volume, masks, segments) for _ in range(repeats)]
@@ -81,7 +80,7 @@ def measure_segmentation(slices: int = 300, size: int = 512, targets: int = 10, 
 def _run(volume: Volume, masks: list[NDArray[np.bool_]], segments: list[SegmentDescription]) -> tuple[bytes, float, float]:
     begin = time.perf_counter()
     headers = read_source_headers(volume)
-    part10 = write_segmentation(volume, masks, segments, _identity(), headers=headers)
+    part10 = write_segmentation(volume, masks, segments, made_up_identity(), headers=headers)
     written = time.perf_counter()
     check_segmentation(part10, volume, masks, segments, headers)
     return part10, written - begin, time.perf_counter() - written
@@ -155,40 +154,6 @@ def _masks(slices: int, size: int, targets: int) -> list[NDArray[np.bool_]]:
         taken |= mask
         masks.append(mask)
     return masks
-
-
-def _segment(number: int) -> SegmentDescription:
-    return SegmentDescription(
-        number=number,
-        label=f"target {number}",
-        category=CATEGORIES["AnatomicalStructure"],
-        type=LIVER,
-        algorithm_type="AUTOMATIC",
-        tracking_id=f"target {number}",
-        tracking_uid=derive_uid("2.25", "benchmark", str(number)),
-    )
-
-
-def _identity() -> ResultIdentity:
-    return ResultIdentity(
-        series_instance_uid=derive_uid("2.25", "benchmark", "series"),
-        sop_instance_uid=derive_uid("2.25", "benchmark", "instance"),
-        dimension_organization_uid=derive_uid("2.25", "benchmark", "dimensions"),
-        series_number=9000,
-        series_description="Benchmark, not for diagnosis",
-        content_label="BENCHMARK",
-        content_description="Benchmark",
-        content_creator_name="benchmark",
-        manufacturer="medsam2d",
-        manufacturer_model_name="medsam2d",
-        software_versions="0",
-        device_serial_number="1",
-        algorithm_name="benchmark",
-        algorithm_version="0",
-        algorithm_uid=derive_uid("2.25", "benchmark", "algorithm"),
-        algorithm_parameters={},
-        created=datetime(2026, 1, 1, tzinfo=UTC),
-    )
 
 
 def _reset_peak() -> int:

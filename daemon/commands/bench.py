@@ -229,7 +229,10 @@ def verdicts(
 
 @app.command()
 def chain(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="DICOM images with the SEG or RTSTRUCT that outlines them")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="DICOM images with the SEG or RTSTRUCT that outlines them; or labelled .npz cases of CT and MR"),
+    ],
     rules: Annotated[Path, typer.Option(metavar="PATH", help="rule file or folder, as in service")],
     structure: Annotated[list[str] | None, typer.Option(metavar="LABEL", help="count only this structure; may be repeated")] = None,
     called_ae_title: Annotated[str, typer.Option(help="as if the series had been sent to this title")] = "MEDSAM2D",
@@ -240,7 +243,7 @@ def chain(
     """Let rules prompt real series, segment them, and compare with what people drew: the Dice of the whole chain, and from the true box."""
     from statistics import median
 
-    from daemon.benchmarks.chain import measure_chain
+    from daemon.benchmarks.chain import measure_cases, measure_chain
     from daemon.commands.segment import models_for
     from daemon.stages import Stages
     from daemon.tools import Tools
@@ -257,7 +260,9 @@ def chain(
             progress=progress,
             options=PropagationOptions(stop_after_empty_frames=3),
         )
-        scores = list(measure_chain(folder, called_ae_title, structure or (), tools))
+        cases = sorted(folder.glob("*.npz"))
+        wanted = (called_ae_title, structure or (), tools)
+        scores = list(measure_cases(cases, *wanted) if cases else measure_chain(folder, *wanted))
     if as_json:
         typer.echo(json.dumps({"rows": [dataclasses.asdict(score) for score in scores]}))
         return

@@ -158,6 +158,16 @@ ANNOTATIONS_OF_JOBS = Migration(
     ),
 )
 
+PATIENTS_OF_SERIES = Migration(
+    number=2026113014,
+    concept="which series may be of one patient",
+    statements=(
+        "ALTER TABLE instance ADD COLUMN patient_bucket INTEGER",
+        "CREATE INDEX instance_patient ON instance (patient_bucket) WHERE patient_bucket IS NOT NULL",
+        "CREATE INDEX instance_told ON instance (study_instance_uid, series_instance_uid) WHERE patient_bucket IS NOT NULL",
+    ),
+)
+
 MIGRATIONS = (
     RECEPTION_AND_JOBS,
     OUTBOX_OF_RESULTS,
@@ -166,6 +176,7 @@ MIGRATIONS = (
     SOURCES_AND_SCHEDULES,
     RULES_OF_JOBS,
     ANNOTATIONS_OF_JOBS,
+    PATIENTS_OF_SERIES,
 )
 KNOWN = frozenset(step.number for step in MIGRATIONS)
 

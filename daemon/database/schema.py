@@ -58,6 +58,7 @@ INSTANCE = Table(
     Column("superseded_by", BigInteger),  # the instance that now stands for this one
     Column("removed_at", UtcDateTime),  # when retention removed the file
     Column("repeats", Integer),  # how often the same bytes came again; empty: never
+    Column("patient_bucket", Integer),  # whose its series is, as a number that many patients share; empty: another one tells, or none yet
 )
 
 SERIES = Table(

@@ -72,5 +72,33 @@ def test_another_patients_study_or_a_later_one_is_not_even_looked_at(site: Site,
         assert earlier_studies(job, headers, site.store, site.worker.ruleset) == ()
 
 
+def test_a_series_is_read_once_to_tell_whose_it_is(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    send(site, tmp_path, replace(NOW, seed=3, patient_id="SOMEONE-ELSE"))
+    other, *_ = site.store.jobs()[1:]
+    send(site, tmp_path, NOW)
+    job = site.store.jobs()[-1]
+    headers = read_series(site.store.instance_paths(job)).headers
+    found = earlier_studies(job, headers, site.store, site.worker.ruleset)
+    assert {header.study_instance_uid for header in found} == {site.store.jobs()[0].study_instance_uid}
+    for path in site.store.instance_paths(other):
+        path.unlink()
+    assert len(earlier_studies(job, headers, site.store, site.worker.ruleset)) == len(found)
+    assert not caplog.records
+
+
+def test_a_file_that_cannot_be_read_now_is_asked_again_later(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    send(site, tmp_path, NOW)
+    first, job = site.store.jobs()
+    headers = read_series(site.store.instance_paths(job)).headers
+    paths = site.store.instance_paths(first)
+    for path in paths:
+        path.rename(path.with_suffix(".away"))
+    assert earlier_studies(job, headers, site.store, site.worker.ruleset) == ()
+    assert "cannot be read now to tell whose study it belongs to: FileNotFoundError" in caplog.text
+    for path in paths:
+        path.with_suffix(".away").rename(path)
+    assert len(earlier_studies(job, headers, site.store, site.worker.ruleset)) > len(paths)
+
+
 def read_sop_class(path: Path) -> str:
     return str(read_file(path).meta.MediaStorageSOPClassUID)

@@ -80,6 +80,13 @@ def test_a_mask_that_touches_the_edge_is_flagged_but_delivered() -> None:
     assert "first slice, left column" in found.reasons[0]
 
 
+def test_a_mask_that_touches_the_edge_is_withheld_where_the_whole_object_is_asked_for() -> None:
+    found = verdict(mask_of(slice(0, 3), slice(5, 9), slice(5, 9)), whole="true")
+    assert (found.decision, found.delivers) == (Decision.WITHHOLD, False)
+    assert found.reasons == ("Liver: the mask touches the volume's edge (first slice); part of the object may lie outside",)
+    assert verdict(INNER, whole="true").decision is Decision.ACCEPT
+
+
 def test_an_object_that_the_model_does_not_see_where_it_was_prompted_is_flagged() -> None:
     found = verdict(INNER, score=-1.0)
     assert (found.decision, found.reasons) == (Decision.FLAG, ("Liver: the model sees no such object on the prompted slice 3",))
