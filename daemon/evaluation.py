@@ -67,9 +67,11 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """The prompted slice of a scored object, for the picture sheet; all (row, column)."""
+    """Two slices of a scored object for the picture sheet: the prompted one, and the one halfway to the object's farther end."""
 
-    frame: NDArray[np.uint8]
+    slices: tuple[int, int]
+    frames: NDArray[np.uint8]
+    """(slice, row, column), as the other two."""
     mask: Mask
     truth: Mask
 
@@ -98,6 +100,12 @@ def prompted_frame(truth: Mask, which: str) -> int:
     areas = np.count_nonzero(truth, axis=(1, 2))
     shown = np.flatnonzero(areas)
     return int(np.argmax(areas)) if which == "largest" else int(shown[len(shown) // 2])
+
+
+def halfway_slice(extent: range, frame: int) -> int:
+    """The slice halfway from `frame` to the farther end of the extent: where an answer that drifts has drifted."""
+    farther = max(extent[0], extent[-1], key=lambda end: abs(end - frame))
+    return (frame + farther) // 2
 
 
 def score_family(family: str, volumes: Sequence[LabelledVolume], segmenter: Segmenter, protocol: Protocol) -> Iterator[tuple[Score, View]]:
@@ -135,7 +143,9 @@ def score_object(
         visited=int(np.count_nonzero(~np.isnan(item.object_score_logit))),
         seconds=result.seconds,
     )
-    return score, View(frame=volume.frames[frame], mask=item.mask[frame], truth=truth[frame])
+    slices = (frame, halfway_slice(extent, frame))
+    picked = list(slices)
+    return score, View(slices=slices, frames=volume.frames[picked], mask=item.mask[picked], truth=truth[picked])
 
 
 def summary(scores: Sequence[Score]) -> dict[str, object]:
