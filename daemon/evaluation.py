@@ -53,6 +53,8 @@ class Score:
     voxels: int
     dice: float
     dice_prompted: float
+    dice_in_extent: float
+    """3-D Dice without the slices outside the object's true extent, which the baselines are told and the model has to find."""
     nsd: float
     baselines: Mapping[str, float]
     """3-D Dice of each of `evaluation_baselines.BASELINES`, from the same box."""
@@ -136,6 +138,7 @@ def score_object(
         voxels=int(np.count_nonzero(truth)),
         dice=dice(item.mask, truth),
         dice_prompted=dice(item.mask[frame], truth[frame]),
+        dice_in_extent=dice(item.mask[extent.start : extent.stop], truth[extent.start : extent.stop]),
         nsd=normalised_surface_dice(item.mask, truth, volume.spacing_mm),
         baselines={name: dice(draw(volume.frames, box, extent), truth) for name, draw in BASELINES.items()},
         narrow=min(right - left, bottom - top) + 1,
@@ -179,6 +182,7 @@ def _figures(scores: Sequence[Score]) -> dict[str, object]:
         "n": len(scores),
         "median_dice": _median([score.dice for score in scores]),
         "median_dice_prompted": _median([score.dice_prompted for score in scores]),
+        "median_dice_in_extent": _median([score.dice_in_extent for score in scores]),
         "median_nsd": _median([score.nsd for score in scores]),
         "quartiles_dice": [round(float(value), 4) for value in quartiles],
         "baselines": {name: _median([score.baselines[name] for score in scores]) for name in BASELINES},

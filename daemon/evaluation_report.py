@@ -40,7 +40,7 @@ def as_json(evaluated: Sequence[Evaluated]) -> str:
 
 def as_text(evaluated: Sequence[Evaluated]) -> str:
     """A table for a terminal: one row a family and model, the best baseline beside it."""
-    header = f"{'family':<24}{'weights':<20}{'n':>5}{'Dice':>8}{'quartiles':>16}{'prompted':>10}{'NSD':>8}  best baseline"
+    header = f"{'family':<24}{'weights':<20}{'n':>5}{'Dice':>8}{'quartiles':>16}{'prompted':>10}{'in extent':>11}{'NSD':>8}  best baseline"
     lines = [header]
     for each in evaluated:
         figures = summary(each.scores)
@@ -117,5 +117,5 @@ def _row(name: str, weights: str, row: Mapping[str, object]) -> str:
     assert isinstance(quartiles, list)
     best = max(baselines, key=lambda key: baselines[key])
     spread = f"{quartiles[0]:.3f}..{quartiles[1]:.3f}"
-    figures = f"{row['median_dice']:>8.3f}{spread:>16}{row['median_dice_prompted']:>10.3f}{row['median_nsd']:>8.3f}"
-    return f"{name:<24}{weights[-19:]:<20}{row['n']:>5}{figures}  {baselines[best]:.3f} {best}"
+    dices = f"{row['median_dice']:>8.3f}{spread:>16}{row['median_dice_prompted']:>10.3f}{row['median_dice_in_extent']:>11.3f}"
+    return f"{name:<24}{weights[-19:]:<20}{row['n']:>5}{dices}{row['median_nsd']:>8.3f}  {baselines[best]:.3f} {best}"

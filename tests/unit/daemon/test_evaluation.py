@@ -54,8 +54,8 @@ def volume_of(mask: NDArray[np.bool_]) -> LabelledVolume:
 
 def score(dice_: float = 0.8, family: str = "f", structure: str = "s", narrow: int = 20, filled: float = 0.8) -> Score:
     return Score(
-        family=family, case="c", structure=structure, frame=3, slices=5, voxels=100, dice=dice_, dice_prompted=0.9, nsd=0.7,
-        baselines=dict.fromkeys(BASELINES, 0.5), narrow=narrow, filled=filled, visited=10, seconds=0.5,
+        family=family, case="c", structure=structure, frame=3, slices=5, voxels=100, dice=dice_, dice_prompted=0.9, dice_in_extent=0.8,
+        nsd=0.7, baselines=dict.fromkeys(BASELINES, 0.5), narrow=narrow, filled=filled, visited=10, seconds=0.5,
     )  # fmt: skip
 
 
@@ -136,6 +136,7 @@ def test_every_structure_is_scored_by_a_model_prompted_in_each_way(prompt: str) 
     assert (found.family, found.case, found.structure, found.slices) == ("balls", "c", "ball", 16)
     assert 0 <= found.dice <= 1
     assert found.visited == 24
+    assert found.dice_in_extent >= found.dice
     assert set(found.baselines) == set(BASELINES)
     assert view.frames.shape == view.mask.shape == (2, 40, 40)
     assert view.slices[0] == found.frame
