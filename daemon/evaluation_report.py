@@ -89,11 +89,11 @@ def picture_sheet(evaluated: Evaluated) -> bytes:
 def _panels(title: str, score: Score, view: View) -> list[Panel]:
     """The part about the object of its two slices."""
     shown = _about(np.any(view.mask | view.truth, axis=0))
-    places = ("prompted slice", "slice halfway to the farther end")
+    places = ("prompted", "halfway to its end")
     return [
         Panel(
             label=f"{title} {score.dice:.2f} {score.structure}",
-            facts=f"{score.family}, {place} ({number})",
+            facts=f"{score.family}, slice {number + 1}: {place}",
             grey=frame[shown],
             mask=mask[shown],
             truth=truth[shown],
