@@ -53,6 +53,8 @@ class Score:
     voxels: int
     dice: float
     dice_prompted: float
+    dice_in_extent: float
+    """3-D Dice without the slices outside the object's true extent, which the baselines are told and the model has to find."""
     nsd: float
     baselines: Mapping[str, float]
     """3-D Dice of each of `evaluation_baselines.BASELINES`, from the same box."""
@@ -67,9 +69,11 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """The prompted slice of a scored object, for the picture sheet; all (row, column)."""
+    """Two slices of a scored object for the picture sheet: the prompted one, and the one halfway to the object's farther end."""
 
-    frame: NDArray[np.uint8]
+    slices: tuple[int, int]
+    frames: NDArray[np.uint8]
+    """(slice, row, column), as the other two."""
     mask: Mask
     truth: Mask
 
@@ -100,6 +104,12 @@ def prompted_frame(truth: Mask, which: str) -> int:
     return int(np.argmax(areas)) if which == "largest" else int(shown[len(shown) // 2])
 
 
+def halfway_slice(extent: range, frame: int) -> int:
+    """The slice halfway from `frame` to the farther end of the extent: where an answer that drifts has drifted."""
+    farther = max(extent[0], extent[-1], key=lambda end: abs(end - frame))
+    return (frame + farther) // 2
+
+
 def score_family(family: str, volumes: Sequence[LabelledVolume], segmenter: Segmenter, protocol: Protocol) -> Iterator[tuple[Score, View]]:
     """Score every structure of every volume, each by a call of its own; a structure without a voxel is passed over."""
     for volume in volumes:
@@ -128,6 +138,7 @@ def score_object(
         voxels=int(np.count_nonzero(truth)),
         dice=dice(item.mask, truth),
         dice_prompted=dice(item.mask[frame], truth[frame]),
+        dice_in_extent=dice(item.mask[extent.start : extent.stop], truth[extent.start : extent.stop]),
         nsd=normalised_surface_dice(item.mask, truth, volume.spacing_mm),
         baselines={name: dice(draw(volume.frames, box, extent), truth) for name, draw in BASELINES.items()},
         narrow=min(right - left, bottom - top) + 1,
@@ -135,7 +146,9 @@ def score_object(
         visited=int(np.count_nonzero(~np.isnan(item.object_score_logit))),
         seconds=result.seconds,
     )
-    return score, View(frame=volume.frames[frame], mask=item.mask[frame], truth=truth[frame])
+    slices = (frame, halfway_slice(extent, frame))
+    picked = list(slices)
+    return score, View(slices=slices, frames=volume.frames[picked], mask=item.mask[picked], truth=truth[picked])
 
 
 def summary(scores: Sequence[Score]) -> dict[str, object]:
@@ -169,6 +182,7 @@ def _figures(scores: Sequence[Score]) -> dict[str, object]:
         "n": len(scores),
         "median_dice": _median([score.dice for score in scores]),
         "median_dice_prompted": _median([score.dice_prompted for score in scores]),
+        "median_dice_in_extent": _median([score.dice_in_extent for score in scores]),
         "median_nsd": _median([score.nsd for score in scores]),
         "quartiles_dice": [round(float(value), 4) for value in quartiles],
         "baselines": {name: _median([score.baselines[name] for score in scores]) for name in BASELINES},

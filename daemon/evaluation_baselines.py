@@ -1,6 +1,6 @@
 """What needs no network: shapes drawn from the prompt box, and a classical region method. A model must beat the best of them.
 
-All but the region method know the object's true first and last slice, which the model has to find.
+All know the object's true first and last slice, which the model has to find.
 """
 
 from __future__ import annotations

@@ -11,9 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.evaluation import Score, View, summary
+from daemon.evaluation import Mask, Score, View, summary
 from daemon.evaluation_baselines import BASELINES
-from dicom_io.preview import overlay_sheet
+from dicom_io.preview import Panel, as_png, draw_panels
+from model.training.baselines import box_of
+
+PANELS_A_ROW_OF_SHEET = 6
+"""A family a row: three objects on two slices."""
+SURROUNDINGS = 2.0
+"""Sides of the object that a panel of the sheet shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +40,7 @@ def as_json(evaluated: Sequence[Evaluated]) -> str:
 
 def as_text(evaluated: Sequence[Evaluated]) -> str:
     """A table for a terminal: one row a family and model, the best baseline beside it."""
-    header = f"{'family':<24}{'weights':<20}{'n':>5}{'Dice':>8}{'quartiles':>16}{'prompted':>10}{'NSD':>8}  best baseline"
+    header = f"{'family':<24}{'weights':<20}{'n':>5}{'Dice':>8}{'quartiles':>16}{'prompted':>10}{'in extent':>11}{'NSD':>8}  best baseline"
     lines = [header]
     for each in evaluated:
         figures = summary(each.scores)
@@ -70,24 +76,39 @@ def as_csv(evaluated: Sequence[Evaluated]) -> str:
 
 
 def picture_sheet(evaluated: Evaluated) -> bytes:
-    """A PNG with the worst, the median and the best prompted slice of every family, by 3-D Dice; result in colour, truth in white."""
-    chosen: list[int] = []
-    labels: list[str] = []
+    """A PNG with the worst, the median and the best object of every family, by 3-D Dice, each on two slices; truth in white."""
+    panels: list[Panel] = []
     for family in dict.fromkeys(score.family for score in evaluated.scores):
         order = sorted((n for n, score in enumerate(evaluated.scores) if score.family == family), key=lambda n: evaluated.scores[n].dice)
-        for title, place in (("worst", 0), ("median", len(order) // 2), ("best", -1)):
-            score = evaluated.scores[order[place]]
-            chosen.append(order[place])
-            labels.append(f"{title} {score.dice:.2f} {family} {score.structure}")
-    views = [evaluated.views[n] for n in chosen]
-    rows, columns = (max(view.frame.shape[axis] for view in views) for axis in (0, 1))
-    shape = (len(views), rows, columns)
-    voxels = np.zeros(shape, np.float32)
-    masks, truths = np.zeros((len(views), *shape), np.bool_), np.zeros((len(views), *shape), np.bool_)
-    for n, view in enumerate(views):
-        corner = (slice(view.frame.shape[0]), slice(view.frame.shape[1]))
-        voxels[n][corner], masks[n, n][corner], truths[n, n][corner] = view.frame, view.mask, view.truth
-    return overlay_sheet(voxels, masks, labels, (127.5, 255.0), truths)
+        chosen = {order[-1]: "best", order[0]: "worst", order[len(order) // 2]: "median"}  # of one object, that it is the median
+        for n in sorted(chosen, key=order.index):
+            panels += _panels(chosen[n], evaluated.scores[n], evaluated.views[n])
+    return as_png(draw_panels(panels, PANELS_A_ROW_OF_SHEET))
+
+
+def _panels(title: str, score: Score, view: View) -> list[Panel]:
+    """The part about the object of its two slices."""
+    shown = _about(np.any(view.mask | view.truth, axis=0))
+    places = ("prompted", "halfway to its end")
+    return [
+        Panel(
+            label=f"{title} {score.dice:.2f} {score.structure}",
+            facts=f"{score.family}, slice {number + 1}: {place}",
+            grey=frame[shown],
+            mask=mask[shown],
+            truth=truth[shown],
+        )
+        for place, number, frame, mask, truth in zip(places, view.slices, view.frames, view.mask, view.truth, strict=True)
+    ]
+
+
+def _about(area: Mask) -> tuple[slice, slice]:
+    """The square about an area (row, column), SURROUNDINGS times its longer side, as far as the frame reaches."""
+    left, top, right, bottom = box_of(area)
+    half = SURROUNDINGS * max(right - left + 1, bottom - top + 1) / 2
+    middles = ((top + bottom) / 2, (left + right) / 2)
+    rows, columns = (slice(max(0, round(middle - half)), round(middle + half) + 1) for middle in middles)
+    return rows, columns
 
 
 def _row(name: str, weights: str, row: Mapping[str, object]) -> str:
@@ -96,5 +117,5 @@ def _row(name: str, weights: str, row: Mapping[str, object]) -> str:
     assert isinstance(quartiles, list)
     best = max(baselines, key=lambda key: baselines[key])
     spread = f"{quartiles[0]:.3f}..{quartiles[1]:.3f}"
-    figures = f"{row['median_dice']:>8.3f}{spread:>16}{row['median_dice_prompted']:>10.3f}{row['median_nsd']:>8.3f}"
-    return f"{name:<24}{weights[-19:]:<20}{row['n']:>5}{figures}  {baselines[best]:.3f} {best}"
+    dices = f"{row['median_dice']:>8.3f}{spread:>16}{row['median_dice_prompted']:>10.3f}{row['median_dice_in_extent']:>11.3f}"
+    return f"{name:<24}{weights[-19:]:<20}{row['n']:>5}{dices}{row['median_nsd']:>8.3f}  {baselines[best]:.3f} {best}"

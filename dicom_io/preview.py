@@ -1,9 +1,10 @@
-"""The overlay picture: each target outlined on the slice that shows most of it, for a glance, not for diagnosis."""
+"""Overlay pictures: outlines on slices in grey, each target on the slice that shows most of it, for a glance, not for diagnosis."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ _BACKGROUND: _Rgb = (18, 20, 24)
 _TEXT: _Rgb = (235, 238, 242)
 _FAINT: _Rgb = (150, 156, 166)
 _PANEL, _GAP, _CAPTION, _FOOTER_HEIGHT = 360, 18, 50, 34
-_PANELS_A_ROW = 4
+PANELS_A_ROW = 4
 _RESULT_FILTER, _TRUTH_FILTER = 5, 7
 """Sizes of the filters that make outlines of two and three pixels: where both agree, the white still shows beside the colour."""
 _ROOM = 2.2
@@ -45,22 +46,59 @@ def overlay_picture(
     Raises ValueError if shapes do not fit each other or the window has no width.
     """
     _check_shapes(voxels, masks, labels, window, truth)
-    columns = max(1, min(_PANELS_A_ROW, len(labels)))
-    rows = max(1, -(-len(labels) // columns))
-    size = (_GAP + columns * (_PANEL + _GAP), _GAP + rows * (_PANEL + _CAPTION + _GAP) + _FOOTER_HEIGHT)
-    sheet = Image.new("RGB", size, _BACKGROUND)
+    panels = []
     for n, label in enumerate(labels):
-        corner = (_GAP + n % columns * (_PANEL + _GAP), _GAP + n // columns * (_PANEL + _CAPTION + _GAP))
         shown = masks[n] if masks[n].any() or truth is None else truth[n]
         k = _largest_slice(shown)
-        colour = TARGET_COLOURS[n % len(TARGET_COLOURS)]
         view = _view(shown[k], pixel_spacing_mm)
-        expected = None if truth is None else truth[n, k][view]
-        picture = _panel(_grey(voxels[k][view], window), masks[n][k][view], expected, colour, pixel_spacing_mm)
+        panels.append(
+            Panel(
+                label=label,
+                facts=_facts(masks[n], k),
+                grey=_grey(voxels[k][view], window),
+                mask=masks[n][k][view],
+                truth=None if truth is None else truth[n, k][view],
+                pixel_spacing_mm=pixel_spacing_mm,
+            )
+        )
+    return draw_panels(panels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One slice, or a part of one, with its outlines; all (row, column)."""
+
+    label: str
+    facts: str
+    """A second line of the caption."""
+    grey: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    truth: NDArray[np.bool_] | None = None
+    pixel_spacing_mm: tuple[float, float] = (1.0, 1.0)
+    """Between rows, between columns, for the proportions."""
+
+
+def draw_panels(panels: Sequence[Panel], most_a_row: int = PANELS_A_ROW) -> NDArray[np.uint8]:
+    """Return one picture, (row, column, RGB) uint8, of all panels, row by row."""
+    columns = max(1, min(most_a_row, len(panels)))
+    rows = max(1, -(-len(panels) // columns))
+    size = (_GAP + columns * (_PANEL + _GAP), _GAP + rows * (_PANEL + _CAPTION + _GAP) + _FOOTER_HEIGHT)
+    sheet = Image.new("RGB", size, _BACKGROUND)
+    for n, panel in enumerate(panels):
+        corner = (_GAP + n % columns * (_PANEL + _GAP), _GAP + n // columns * (_PANEL + _CAPTION + _GAP))
+        colour = TARGET_COLOURS[n % len(TARGET_COLOURS)]
+        picture = _drawn(panel, colour)
         sheet.paste(picture, (corner[0] + (_PANEL - picture.width) // 2, corner[1] + _CAPTION + (_PANEL - picture.height) // 2))
-        _caption(sheet, corner, label, _facts(masks[n], k), colour)
-    _footer(sheet, has_truth=truth is not None)
+        _caption(sheet, corner, panel, colour)
+    _footer(sheet, has_truth=any(panel.truth is not None for panel in panels))
     return np.asarray(sheet)
+
+
+def as_png(picture: NDArray[np.uint8]) -> bytes:
+    """Return a picture (row, column, RGB) as a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG", optimize=False)
+    return buffer.getvalue()
 
 
 def overlay_sheet(
@@ -72,10 +110,7 @@ def overlay_sheet(
     pixel_spacing_mm: tuple[float, float] = (1.0, 1.0),
 ) -> bytes:
     """Return the same picture as a PNG."""
-    buffer = io.BytesIO()
-    picture = overlay_picture(voxels, masks, labels, window, truth, pixel_spacing_mm)
-    Image.fromarray(picture).save(buffer, format="PNG", optimize=False)
-    return buffer.getvalue()
+    return as_png(overlay_picture(voxels, masks, labels, window, truth, pixel_spacing_mm))
 
 
 def _check_shapes(
@@ -125,22 +160,16 @@ def _grey(plane: NDArray[np.float32], window: tuple[float, float]) -> NDArray[np
     return grey
 
 
-def _panel(
-    grey: NDArray[np.uint8],
-    mask: NDArray[np.bool_],
-    truth: NDArray[np.bool_] | None,
-    colour: _Rgb,
-    pixel_spacing_mm: tuple[float, float],
-) -> Image.Image:
+def _drawn(panel: Panel, colour: _Rgb) -> Image.Image:
     """A slice in its true proportions, as large as a panel, with its outlines."""
-    height_mm, width_mm = grey.shape[0] * pixel_spacing_mm[0], grey.shape[1] * pixel_spacing_mm[1]
+    height_mm, width_mm = (count * step for count, step in zip(panel.grey.shape, panel.pixel_spacing_mm, strict=True))
     scale = _PANEL / max(height_mm, width_mm)
     size = (max(1, round(width_mm * scale)), max(1, round(height_mm * scale)))
-    picture = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
-    area = _enlarged(mask, size)
+    picture = Image.fromarray(panel.grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    area = _enlarged(panel.mask, size)
     picture = Image.composite(Image.blend(picture, Image.new("RGB", size, colour), 0.15), picture, area)
-    if truth is not None:
-        picture.paste(_WHITE, mask=_outline(_enlarged(truth, size), _TRUTH_FILTER))
+    if panel.truth is not None:
+        picture.paste(_WHITE, mask=_outline(_enlarged(panel.truth, size), _TRUTH_FILTER))
     picture.paste(colour, mask=_outline(area, _RESULT_FILTER))
     return picture
 
@@ -155,12 +184,12 @@ def _outline(area: Image.Image, size: int) -> Image.Image:
     return ImageChops.difference(area, area.filter(ImageFilter.MinFilter(size)))
 
 
-def _caption(sheet: Image.Image, corner: tuple[int, int], label: str, facts: str, colour: _Rgb) -> None:
+def _caption(sheet: Image.Image, corner: tuple[int, int], panel: Panel, colour: _Rgb) -> None:
     draw = ImageDraw.Draw(sheet)
     x, y = corner
     draw.rounded_rectangle((x, y + 3, x + 14, y + 17), radius=3, fill=colour)
-    draw.text((x + 22, y), _shortened(label, 17, _PANEL - 22), fill=_TEXT, font=_font(17))
-    draw.text((x + 22, y + 24), facts, fill=_FAINT, font=_font(13))
+    draw.text((x + 22, y), _shortened(panel.label, 17, _PANEL - 22), fill=_TEXT, font=_font(17))
+    draw.text((x + 22, y + 24), panel.facts, fill=_FAINT, font=_font(13))
 
 
 def _footer(sheet: Image.Image, *, has_truth: bool) -> None:

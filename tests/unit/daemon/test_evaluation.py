@@ -18,6 +18,7 @@ from daemon.evaluation import (
     Score,
     View,
     family_summary,
+    halfway_slice,
     is_thin_or_concave,
     prompted_frame,
     score_family,
@@ -25,8 +26,9 @@ from daemon.evaluation import (
     summary,
 )
 from daemon.evaluation_baselines import BASELINES, ellipsoid, extruded_box, grown_region
-from daemon.evaluation_report import Evaluated, as_csv, as_json, as_text, write_report
+from daemon.evaluation_report import Evaluated, as_csv, as_json, as_text, picture_sheet, write_report
 from daemon.evaluation_surface import normalised_surface_dice
+from dicom_io.preview import TARGET_COLOURS
 from model.prompt import BoxPrompt, MaskPrompt, PointPrompt
 from model.segmenter import Segmenter
 from model.training.baselines import box_of
@@ -52,9 +54,16 @@ def volume_of(mask: NDArray[np.bool_]) -> LabelledVolume:
 
 def score(dice_: float = 0.8, family: str = "f", structure: str = "s", narrow: int = 20, filled: float = 0.8) -> Score:
     return Score(
-        family=family, case="c", structure=structure, frame=3, slices=5, voxels=100, dice=dice_, dice_prompted=0.9, nsd=0.7,
-        baselines=dict.fromkeys(BASELINES, 0.5), narrow=narrow, filled=filled, visited=10, seconds=0.5,
+        family=family, case="c", structure=structure, frame=3, slices=5, voxels=100, dice=dice_, dice_prompted=0.9, dice_in_extent=0.8,
+        nsd=0.7, baselines=dict.fromkeys(BASELINES, 0.5), narrow=narrow, filled=filled, visited=10, seconds=0.5,
     )  # fmt: skip
+
+
+def view_of(shape: tuple[int, int], *, found: bool) -> View:
+    """An object in the middle third of its frame, found or not."""
+    truth = np.zeros((2, *shape), np.bool_)
+    truth[:, shape[0] // 3 : 2 * shape[0] // 3, shape[1] // 3 : 2 * shape[1] // 3] = True
+    return View(slices=(3, 5), frames=np.zeros((2, *shape), np.uint8), mask=truth & found, truth=truth)
 
 
 def test_a_box_without_jitter_is_tight_and_on_the_middle_slice() -> None:
@@ -127,8 +136,10 @@ def test_every_structure_is_scored_by_a_model_prompted_in_each_way(prompt: str) 
     assert (found.family, found.case, found.structure, found.slices) == ("balls", "c", "ball", 16)
     assert 0 <= found.dice <= 1
     assert found.visited == 24
+    assert found.dice_in_extent >= found.dice
     assert set(found.baselines) == set(BASELINES)
-    assert view.frame.shape == (40, 40)
+    assert view.frames.shape == view.mask.shape == (2, 40, 40)
+    assert view.slices[0] == found.frame
 
 
 def test_thin_and_concave_structures_are_told_apart_from_compact_ones() -> None:
@@ -145,7 +156,7 @@ def test_thin_and_concave_structures_are_told_apart_from_compact_ones() -> None:
 
 
 def test_the_json_line_of_one_model_has_families_and_rate_and_that_of_two_names_them() -> None:
-    view = View(frame=np.zeros((9, 9), np.uint8), mask=np.zeros((9, 9), np.bool_), truth=np.ones((9, 9), np.bool_))
+    view = view_of((9, 9), found=False)
     one = Evaluated(weights="one", scores=(score(), score(0.6)), views=(view, view))
     line = json.loads(as_json([one]))
     assert set(line) == {"families", "slices_per_second"}
@@ -159,8 +170,7 @@ def test_the_json_line_of_one_model_has_families_and_rate_and_that_of_two_names_
 
 
 def test_the_report_holds_a_table_a_summary_and_a_sheet_for_each_model(tmp_path: Path) -> None:
-    view = View(frame=np.zeros((30, 20), np.uint8), mask=np.zeros((30, 20), np.bool_), truth=np.ones((30, 20), np.bool_))
-    small = View(frame=np.zeros((9, 9), np.uint8), mask=np.ones((9, 9), np.bool_), truth=np.ones((9, 9), np.bool_))
+    view, small = view_of((30, 20), found=False), view_of((9, 9), found=True)
     evaluated = [Evaluated(weights="one", scores=(score(), score(0.6)), views=(view, small))]
     write_report(tmp_path, evaluated)
     rows = list(csv.DictReader(io.StringIO(as_csv(evaluated))))
@@ -169,3 +179,25 @@ def test_the_report_holds_a_table_a_summary_and_a_sheet_for_each_model(tmp_path:
     assert json.loads((tmp_path / "summary.json").read_text())["families"]["f"]["n"] == 2
     with Image.open(tmp_path / "sheet-1.png") as sheet:
         assert sheet.width > 300
+
+
+def test_the_sheet_shows_an_object_of_a_small_image_as_large_as_one_of_a_large_image() -> None:
+    views = (view_of((90, 90), found=True), view_of((9, 9), found=True))
+    sheet = np.asarray(Image.open(io.BytesIO(picture_sheet(Evaluated(weights="one", scores=(score(0.5), score(0.6)), views=views)))))
+    large, small = (np.count_nonzero((sheet == TARGET_COLOURS[panel]).all(axis=-1)) for panel in (0, 2))
+    assert 0.7 * large < small < 1.4 * large
+
+
+def test_the_sheet_shows_an_object_that_is_worst_median_and_best_of_its_family_once() -> None:
+    pictures = [
+        Image.open(io.BytesIO(picture_sheet(Evaluated(weights="one", scores=scores, views=(view_of((9, 9), found=True),) * len(scores)))))
+        for scores in ((score(),), (score(0.5), score(0.6), score(0.7)))
+    ]
+    assert pictures[1].width > 2.9 * pictures[0].width  # six panels beside two
+    assert pictures[1].height == pictures[0].height
+
+
+def test_the_second_slice_of_a_view_lies_halfway_to_the_end_that_is_farther() -> None:
+    assert halfway_slice(range(2, 13), 4) == 8
+    assert halfway_slice(range(2, 13), 10) == 6
+    assert halfway_slice(range(5, 6), 5) == 5
