@@ -20,6 +20,7 @@ import pytest
 
 from daemon.commands.status import as_one_line, read_status
 from daemon.config import load_config
+from daemon.inbox import is_being_written
 
 LIMIT_SECONDS = 240.0
 
@@ -59,7 +60,7 @@ class Site:
 
     def results(self) -> list[Path]:
         """What has arrived in the archive, whole files only."""
-        return sorted(path for path in self.archive.iterdir() if path.is_file())
+        return sorted(path for path in self.archive.iterdir() if path.is_file() and not is_being_written(path))
 
     def segmentations(self) -> list[Path]:
         """Those of them that are segmentations; the others are their reports."""
