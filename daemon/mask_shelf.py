@@ -30,6 +30,8 @@ FIGURES = ("iou", "object_score_logit", "stability", "agreement")
 """One number a frame; `agreement` may be absent."""
 DEFAULT_OPTIONS = PropagationOptions()
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+DIGEST_BYTES = hashlib.sha256().digest_size
+"""The SHA-256 of everything before it ends each file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +130,17 @@ def _encoded(masks: KeptMasks) -> bytes:
         arrays |= {f"{figure}_{item.object_id}": values for figure in FIGURES if (values := getattr(item, figure)) is not None}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
-    return buffer.getvalue()
+    content = buffer.getvalue()
+    return content + hashlib.sha256(content).digest()
 
 
 def _decoded(path: Path) -> KeptMasks:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+    kept = path.read_bytes()
+    content, digest = kept[:-DIGEST_BYTES], kept[-DIGEST_BYTES:]
+    # The archive's own checks spare its names: a figure whose name changed would be missing unnoticed, and a verdict another one.
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("expected the bytes that were kept, got others")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         described = json.loads(arrays["described"].tobytes())
         objects = tuple(_object(arrays, item) for item in described["objects"])
     return KeptMasks(

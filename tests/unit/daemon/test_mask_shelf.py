@@ -82,6 +82,17 @@ def test_what_was_never_kept_is_not_found_and_what_was_damaged_is_forgotten(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_bit_that_turns_anywhere_in_a_kept_file_is_seen(tmp_path: Path) -> None:
+    shelf = MaskShelf(tmp_path)
+    shelf.keep("ab", masks())
+    whole = (tmp_path / "ab.npz").read_bytes()
+    for place in range(0, len(whole), 5):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "ab.npz").write_bytes(damaged)
+        assert shelf.find("ab") is None, f"byte {place} of {len(whole)}"
+
+
 def key(volume: Volume, target: Target = TARGET, left: float = 2, weight: str = "ab", options: PropagationOptions | None = None) -> str:
     box = BoxPrompt(frame=2, left=left, top=2, right=5, bottom=6, object_id=1)
     prompted = PromptedObject(target=target, object_id=1, label=target.label, prompts=(box,))
