@@ -115,6 +115,7 @@ def run(folder: Path, seed: int, store: str | None, kills: int, other_workers: i
         sender.start()
     _make(trouble, kills, scenario, began)
     over.set()
+    trouble.done.update({"senders reset": to_listener.burnt, "archive reset": to_archive.burnt})
     _mend(trouble)
     for sender in senders:
         sender.join(SETTLE_SECONDS)

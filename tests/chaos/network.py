@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import socket
-import struct
 import threading
 import time
 
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER: close with RST and drop what is on its way."""
+LIBC = ctypes.CDLL(None, use_errno=True)
+UNSPECIFIED = bytes(16)
+"""A socket address of family AF_UNSPEC: connecting to it makes the kernel answer with RST and forget the connection (connect(2))."""
 
 
 class Proxy:
@@ -21,6 +22,9 @@ class Proxy:
         self.port = int(self._listening.getsockname()[1])
         self._ends: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._fuse: int | None = None
+        self.burnt = 0
+        """How often a connection was reset by `reset_after`."""
         self._passes = threading.Event()
         self._passes.set()
         threading.Thread(target=self._accept, name=f"proxy-{target}", daemon=True).start()
@@ -29,12 +33,13 @@ class Proxy:
         """Break every connection that is open, and return how many there were."""
         with self._lock:
             ends, self._ends = self._ends, set()
-        for end in ends:
-            with contextlib.suppress(OSError):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        _reset(ends)
         return len(ends) // 2
+
+    def reset_after(self, count: int) -> None:
+        """Break whichever connection passes the `count`th byte from now on, in the midst of what it carries."""
+        with self._lock:
+            self._fuse = count
 
     def swallow(self, seconds: float) -> None:
         """Pass nothing on for a while, as a black hole would; then reset what hangs in it."""
@@ -42,6 +47,17 @@ class Proxy:
         time.sleep(seconds)
         self.reset()
         self._passes.set()
+
+    def _burns(self, count: int) -> bool:
+        with self._lock:
+            if self._fuse is None:
+                return False
+            self._fuse -= count
+            if self._fuse > 0:
+                return False
+            self._fuse = None
+            self.burnt += 1
+            return True
 
     def _accept(self) -> None:
         while True:
@@ -70,8 +86,18 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 self._passes.wait()
+                if self._burns(len(data)):
+                    sink.sendall(data[: len(data) // 2])
+                    _reset({source, sink})
+                    break
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
         with self._lock:
             self._ends -= {source}
+
+
+def _reset(ends: set[socket.socket]) -> None:
+    """Let both peers get a RST, though other threads wait in these sockets: closing them would wait for those."""
+    for end in ends:
+        LIBC.connect(end.fileno(), UNSPECIFIED, len(UNSPECIFIED))

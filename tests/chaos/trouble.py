@@ -18,6 +18,8 @@ from tests.chaos.service import Service
 from tests.e2e.harness import Site
 
 MASKS, SPOOL = "masks/*.npz", "spool/instances/*/*/*.dcm"
+STUDY_BYTES, RESULT_BYTES = 40_000, 20_000
+"""Of what goes over a network in one exchange, roughly."""
 LEASE_SECONDS = 33.0
 """Longer than a lease lasts without a sign of life."""
 
@@ -60,13 +62,13 @@ class Trouble:
         self.archive.start()
 
     def reset_senders(self) -> None:
-        """Connections of the senders break."""
-        self.done["senders reset"] += self.to_listener.reset() > 0
+        """A connection of a sender breaks, in the midst of what it carries."""
+        self.to_listener.reset_after(self.draw.randrange(STUDY_BYTES))
 
     def reset_archive(self) -> None:
-        """Connections to the archive break."""
+        """A connection to the archive breaks, in the midst of what it carries."""
         self.interruptions += 1
-        self.done["archive reset"] += self.to_archive.reset() > 0
+        self.to_archive.reset_after(self.draw.randrange(RESULT_BYTES))
 
     def swallow_senders(self) -> None:
         """The senders' network is a black hole for a while."""
