@@ -53,7 +53,7 @@ def associated(
     connected: list[bool] = []
     watch: list[evt.EventHandlerType] = [(evt.EVT_CONN_OPEN, tune_socket), (evt.EVT_CONN_OPEN, lambda _event: connected.append(True))]
     try:
-        association = _entity(destination).associate(
+        association = _entity(destination).request(
             destination.host,
             destination.port,
             contexts=list(contexts),

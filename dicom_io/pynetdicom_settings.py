@@ -6,9 +6,13 @@ import contextlib
 import logging
 import socket
 import ssl
+from collections.abc import Sequence
+from typing import Any
 
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RJ
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 STORAGE_SERVICE_CLASS_UID = "1.2.840.10008.4.2"
@@ -46,7 +50,30 @@ class ClosingSocket(AssociationSocket):
 
 
 class RequestorEntity(AE):
-    """An application entity whose outgoing associations leave no socket open."""
+    """An application entity whose outgoing associations leave no socket open, and know that they were rejected."""
+
+    def request(
+        self,
+        host: str,
+        port: int,
+        *,
+        ae_title: str,
+        contexts: list[PresentationContext],
+        evt_handlers: Sequence[evt.EventHandlerType] = (),
+        **options: Any,
+    ) -> Association:
+        """Request an association, as `associate` does, which takes the same options.
+
+        A rejection that comes before pynetdicom's own thread has looked whether there is a connection counts there as none:
+        the peer's reason would be lost.
+        """
+        rejections: list[A_ASSOCIATE_RJ] = []
+        handlers: list[evt.EventHandlerType] = [*evt_handlers, (evt.EVT_PDU_RECV, _keep_rejection, [rejections])]
+        association = self.associate(host, port, contexts, ae_title, evt_handlers=handlers, **options)
+        if rejections and not association.is_rejected:
+            association.acceptor.primitive = rejections[0].to_primitive()
+            association.is_rejected, association.is_aborted = True, False
+        return association
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[ssl.SSLContext, str] | None
@@ -54,6 +81,11 @@ class RequestorEntity(AE):
         created = ClosingSocket(assoc, address=address)
         created.tls_args = tls_args
         return created
+
+
+def _keep_rejection(event: evt.Event, rejections: list[A_ASSOCIATE_RJ]) -> None:
+    if isinstance(event.pdu, A_ASSOCIATE_RJ):
+        rejections.append(event.pdu)
 
 
 def tune_socket(event: evt.Event) -> None:

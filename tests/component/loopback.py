@@ -109,7 +109,7 @@ def request_association(
     """Ask our listener for an association, whatever comes of it."""
     entity = RequestorEntity(ae_title=calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = SECONDS
-    return entity.associate("127.0.0.1", port, contexts=contexts, ae_title=called)
+    return entity.request("127.0.0.1", port, contexts=contexts, ae_title=called)
 
 
 def small_instance(number: int = 1, **attributes: object) -> Dataset:

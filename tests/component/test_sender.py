@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pynetdicom import build_context, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_io.errors import NotDicom, PeerRejected, PeerUnreachable, StoreRefused
-from dicom_io.peer import Destination
+from dicom_io.peer import Destination, associated
 from dicom_io.sender import Moment, SendResult, echo, open_session, read_outgoing, store
 from dicom_io.store_status import Outcome
 from tests.component.loopback import (
@@ -135,6 +136,19 @@ def test_a_session_tells_what_became_of_each_object_and_goes_on(tmp_path: Path) 
 def test_a_peer_that_does_not_know_us_rejects_with_the_titles_in_the_message(tmp_path: Path) -> None:
     with listening(Sink()) as port, pytest.raises(PeerRejected, match=r"MEDSAM2D at 127.0.0.1:\d+, called by NOBODY.*AE titles known"):
         store(destination(port, ae_title=OUR_AE_TITLE, calling_ae_title="NOBODY"), [write_instance(tmp_path)])
+
+
+def test_a_rejection_that_comes_at_once_is_told_with_its_reason() -> None:
+    rejected = threading.Event()
+    # pynetdicom's own thread looks at the connection only when the rejection has closed it again.
+    late = [(evt.EVT_CONN_CLOSE, lambda _event: rejected.set()), (evt.EVT_REQUESTED, lambda _event: rejected.wait(20))]
+    with listening(Sink()) as port:
+        stranger = destination(port, ae_title=OUR_AE_TITLE, calling_ae_title="NOBODY")
+        with (
+            pytest.raises(PeerRejected, match="Calling AE title not recognised"),
+            associated(stranger, [build_context(Verification)], late),
+        ):
+            pytest.fail("a stranger was accepted")
 
 
 def test_a_peer_that_is_not_there_is_unreachable(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def associate(port: int, context: ssl.SSLContext | None, *, calling: str = SCANN
     entity = RequestorEntity(ae_title=calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = SECONDS
     tls = (context, "127.0.0.1") if context else None
-    return entity.associate("127.0.0.1", port, contexts=[build_context(Verification), CT_EXPLICIT], ae_title=OUR_AE_TITLE, tls_args=tls)
+    return entity.request("127.0.0.1", port, contexts=[build_context(Verification), CT_EXPLICIT], ae_title=OUR_AE_TITLE, tls_args=tls)
 
 
 def assert_served(port: int, house: House) -> None:
