@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column, Table
 
 from daemon.config import Config, RulesSettings, load_config
 from daemon.configured_store import store_beside_service
 from daemon.errors import ConfigError
 from daemon.store import Store
 
+WIDER_THAN_ANY = 10_000
+"""Columns of a pipe or file, which has no width: nothing is folded there."""
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="configuration file (default: $MEDSAM2D_CONFIG, ./config.yaml, /etc/medsam2d/config.yaml)"),
@@ -63,6 +67,17 @@ def existing_store(settings: Config) -> Iterator[Store]:
 def say(words: str, facts: Mapping[str, object], *, as_json: bool) -> None:
     """Tell what a command did: `words` for people, `facts` as one line of JSON."""
     typer.echo(json.dumps(facts, default=str) if as_json else words)
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table whose words are never cut off: as wide as the terminal, folded; as wide as it needs in a pipe or a file."""
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDER_THAN_ANY
+    table = Table(*(Column(name, overflow="fold") for name in header), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 @contextmanager

@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from daemon.audit import open_audit
-from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings, say
+from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings, print_table, say
 from daemon.contest import standing_of
 from daemon.errors import ConfigError
 from daemon.person import at_the_command_line
@@ -37,18 +35,21 @@ def list_jobs(
     if as_json:
         typer.echo(json.dumps([_row(job) for job in found]))
         return
-    table = Table("job", "state", "priority", "attempt", "series", "queued at", "reason")
-    for job in found:
-        table.add_row(
-            str(job.id),
-            job.state.value,
-            job.priority.name.lower(),
-            str(job.attempt),
-            job.series_instance_uid,
-            f"{job.created_at:%Y-%m-%d %H:%M:%S}Z",
-            f"[{job.error_code}] {job.error_message}" if job.error_code else "",
-        )
-    Console(markup=False).print(table)
+    print_table(
+        ("job", "state", "priority", "attempt", "series", "queued at", "reason"),
+        (
+            (
+                str(job.id),
+                job.state.value,
+                job.priority.name.lower(),
+                str(job.attempt),
+                job.series_instance_uid,
+                f"{job.created_at:%Y-%m-%d %H:%M:%S}Z",
+                f"[{job.error_code}] {job.error_message}" if job.error_code else "",
+            )
+            for job in found
+        ),
+    )
 
 
 @app.command()

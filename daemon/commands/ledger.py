@@ -6,10 +6,8 @@ import json
 from dataclasses import asdict
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from daemon.commands.common import existing_store
+from daemon.commands.common import existing_store, print_table
 from daemon.config import Config
 from daemon.ledger import Ledger, LedgerLine, ledger, ledger_by_day
 
@@ -32,9 +30,10 @@ def _line(line: LedgerLine) -> dict[str, object]:
 
 def _print(whole: Ledger, lines: tuple[LedgerLine, ...]) -> None:
     names = [name.replace("_", " ") for name in asdict(whole)]
-    table = Table("day (UTC)", "source", *names)
-    for line in lines:
-        table.add_row(line.day.isoformat(), line.source, *(str(count) for count in asdict(line.ledger).values()))
-    table.add_row("all", "all", *(str(count) for count in asdict(whole).values()))
-    Console(markup=False, soft_wrap=True).print(table)
+    rows = [(line.day.isoformat(), line.source, line.ledger) for line in lines]
+    rows.append(("all", "all", whole))
+    print_table(
+        ("day (UTC)", "source", *names),
+        ((day, source, *map(str, asdict(counts).values())) for day, source, counts in rows),
+    )
     typer.echo("every acknowledged instance is accounted for" if whole.balanced else "NOT BALANCED: report this as a bug")

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from daemon.audit import open_audit
-from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings, say
+from daemon.commands.common import ConfigOption, JsonOption, existing_store, load_settings, print_table, say
 from daemon.commands.jobs import explained
 from daemon.errors import ConfigError
 from daemon.person import at_the_command_line
@@ -37,10 +35,9 @@ def list_quarantine(config: ConfigOption = None, as_json: JsonOption = False) ->
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    table = Table("name", "since", "series", "reason")
-    for row in rows:
-        table.add_row(row["name"], row["since"], row["series_instance_uid"], row["reason"])
-    Console(markup=False).print(table)
+    print_table(
+        ("name", "since", "series", "reason"), ((row["name"], row["since"], row["series_instance_uid"], row["reason"]) for row in rows)
+    )
 
 
 @app.command()

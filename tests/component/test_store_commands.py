@@ -63,6 +63,13 @@ class Desk:
         return made.id
 
 
+def test_tables_cut_nothing_off_where_their_output_goes_into_a_pipe(desk: Desk) -> None:
+    series = "1.2.826.0.1.3680043.8.498." + "1234567890" * 3
+    desk.job(series=series)
+    assert series in desk.told("jobs", "list")
+    assert all(word in desk.told("ledger") for word in ("quarantined", "unexplained"))
+
+
 def test_the_ledger_prints_one_line_of_json_in_which_nothing_is_unexplained(desk: Desk) -> None:
     queued(desk.site, instances=3)
     assert json.loads(desk.told("ledger", "--json")) == {
