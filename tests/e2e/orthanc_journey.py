@@ -29,8 +29,9 @@ POINTS = (
     "delivery.commitment-request-sent",
     "delivery.commitment-response-received",
     "delivery.commitment-report-received",
+    "delivery.commitment-report-kept",
 )
-"""All at which the delivery of one object can be cut off; the last one ends the listener, the others the delivery process."""
+"""All at which the delivery of one object can be cut off; the last two end the listener, the others the delivery process."""
 
 
 def main(folder: Path) -> None:
