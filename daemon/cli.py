@@ -175,6 +175,9 @@ def train_command(
     validate: Annotated[int, typer.Option(min=0, help="cases of each family to measure at a checkpoint; 0 = none")] = 0,
     window: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="intensity window of images that are not windowed yet")] = None,
     region_scale: Annotated[float | None, typer.Option(help="look at squares of so many box sides; 0 = whole frames")] = None,
+    fold: Annotated[
+        str | None, typer.Option(metavar="INDEX/COUNT", help="cross-validation: keep aside cases whose number mod COUNT is INDEX")
+    ] = None,
     amp: Annotated[bool, typer.Option("--amp", help="compute in bfloat16 where that is safe")] = False,
     seed: Annotated[int, typer.Option(help="of the clips and of weights from scratch")] = 0,
     config: ConfigOption = None,
@@ -183,6 +186,7 @@ def train_command(
 ) -> None:
     """Train weights on labelled volumes and phantoms: from scratch, or from the starter's or an official checkpoint."""
     from daemon.commands import train as command
+    from daemon.folds import parse_fold
     from daemon.models import choose_device
     from model.training.loop import Stage
 
@@ -204,6 +208,7 @@ def train_command(
             validation=validate_on,
             window=parse_window(window) if window else None,
             region_scale=region_scale,
+            fold=parse_fold(fold) if fold else None,
             bfloat16=amp,
             seed=seed,
         )
@@ -222,6 +227,9 @@ def evaluate_command(
     which_slice: Annotated[str, typer.Option("--slice", help="middle or largest: the slice that is prompted")] = "middle",
     family: Annotated[list[str] | None, typer.Option(help="only this family; repeat")] = None,
     split: Annotated[str, typer.Option(help="val, train or all; cases without a split are always measured")] = "val",
+    fold: Annotated[
+        str | None, typer.Option(metavar="INDEX/COUNT", help="cross-validation: the fold that the weights were trained with")
+    ] = None,
     window: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="intensity window of images that are not windowed yet")] = None,
     seed: Annotated[int, typer.Option(help="of the simulated prompts")] = 0,
     out: Annotated[Path | None, typer.Option(help="folder for scores.csv, summary.json and picture sheets")] = None,
@@ -232,12 +240,13 @@ def evaluate_command(
     """Measure weights on labelled cases, beside other weights and simple baselines."""
     from daemon import evaluation_report as report
     from daemon.commands import evaluate as command
+    from daemon.folds import parse_fold
 
     request = command.EvaluateRequest(
         folder=folder,
         weights=tuple(weights_names or ()),
         protocol=command.protocol_of(prompt, which_slice, jitter, seed),
-        reading=command.reading_of(split, parse_window(window) if window else None),
+        reading=command.reading_of(split, parse_window(window) if window else None, parse_fold(fold) if fold else None),
         families=tuple(family or ()),
         device=device,
     )

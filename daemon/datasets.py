@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from daemon.annotated_series import read_annotated_series
 from daemon.arrays import DEFAULT_PERCENTILES, IMAGE_SUFFIXES, RejectedArrays, read_arrays
+from daemon.folds import Fold
 from daemon.intensity_window import percentile_bounds
 from daemon.windowing import to_frames
 from model.training.volumes import LabelledVolume
@@ -50,6 +51,8 @@ class Reading:
     """Leave out the cases that carry no split."""
     window: Window | None = None
     """(low, high) for intensities that are not windowed yet; by default percentiles 0.5 to 99.5, as `medsam2d segment` takes them."""
+    fold: Fold | None = None
+    """Says the split of every case in place of the mark that it carries."""
 
 
 def read_families(folder: Path, reading: Reading) -> Families:
@@ -60,8 +63,8 @@ def read_families(folder: Path, reading: Reading) -> Families:
     families = find_families(folder, reading)
     if not families:
         raise RejectedArrays(
-            f"{folder}: no labelled case of split {reading.split!r}; expected sub-folders with .npz (imgs, gts), image and mask pairs, "
-            ".h5 (image, label) or DICOM series with segmentations"
+            f"{folder}: no labelled case of split {reading.split!r}{_of_fold(reading)}; expected sub-folders with .npz (imgs, gts), "
+            "image and mask pairs, .h5 (image, label) or DICOM series with segmentations"
         )
     return families
 
@@ -79,15 +82,23 @@ def read_cases(folder: Path, reading: Reading, *, deep: bool = True) -> Iterator
     """Read the cases of one family; with `deep` also those in folders below it. Raises `RejectedArrays`."""
     files = sorted(path for path in (folder.rglob("*") if deep else folder.iterdir()) if path.is_file())
     for path in files:
-        if path.suffix == ".npz":
-            yield from _of_split(_read_npz(path), reading)
-        elif path.suffix in (".h5", ".hdf5") and not reading.marked_only:
+        if path.suffix == ".npz" and _is_wanted(path, reading):
+            volume, split = _read_npz(path)
+            if reading.fold is not None or _is_of(split, reading):
+                yield volume
+        elif path.suffix in (".h5", ".hdf5") and _is_wanted(path, reading, marked=False):
             yield from _read_h5(path, reading)
-    if reading.marked_only:
+    if reading.marked_only and reading.fold is None:
         return
     for image, mask in pair_images(files, folder):
-        yield from _read_pair(image, mask, reading)
+        if _is_wanted(image, reading, marked=False):
+            yield from _read_pair(image, mask, reading)
     if deep and any(_may_be_dicom(path) for path in files):
+        if reading.fold is not None:
+            raise RejectedArrays(
+                f"{folder}: expected files with a patient's number in their names for --fold, got DICOM, whose names do not tell patients "
+                "apart; keep patients aside in a folder of their own (--validate-on), or write numbered .npz or NIfTI pairs"
+            )
         yield from read_annotated_series(folder, reading.window)
 
 
@@ -120,10 +131,23 @@ def pair_images(files: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
     return [(images[key], masks[key]) for key in images]
 
 
-def _of_split(case: tuple[LabelledVolume, str | None], reading: Reading) -> Iterator[LabelledVolume]:
-    volume, split = case
-    if reading.split in ("all", split) or (split is None and not reading.marked_only):
-        yield volume
+def _of_fold(reading: Reading) -> str:
+    return "" if reading.fold is None else f" in fold {reading.fold} (by the first number in a case's name)"
+
+
+def _is_wanted(path: Path, reading: Reading, *, marked: bool = True) -> bool:
+    """Whether to open a file: by its fold where one is asked for, else unless only marked cases are and it can carry no mark."""
+    if reading.fold is None:
+        return marked or not reading.marked_only
+    return reading.split in ("all", reading.fold.split_of(_case_of(path)))
+
+
+def _is_of(split: str | None, reading: Reading) -> bool:
+    return reading.split in ("all", split) or (split is None and not reading.marked_only)
+
+
+def _case_of(path: Path) -> str:
+    return path.name.split(".")[0]
 
 
 def _read_npz(path: Path) -> tuple[LabelledVolume, str | None]:
@@ -166,7 +190,6 @@ def _labelled(
     path: Path, frames: NDArray[np.uint8], labels: NDArray[Any], spacing: tuple[float, ...] | None, names: Mapping[str, int] | None
 ) -> LabelledVolume:
     """One volume whose label values are its structures; named by `names` where the file says so."""
-    case = path.name.split(".")[0]
     if frames.shape != labels.shape or frames.ndim != 3:
         raise RejectedArrays(f"{path.name}: expected image and labels of one (D, H, W) shape, got {frames.shape} and {labels.shape}")
     values = np.unique(labels)
@@ -174,7 +197,7 @@ def _labelled(
         raise RejectedArrays(f"{path.name}: expected whole label values of 0 to {MOST_LABEL}, got {values.min()} to {values.max()}")
     structures = dict(names) if names is not None else {str(int(value)): int(value) for value in values if value > 0}
     place = None if spacing is None else (spacing[0], spacing[1], spacing[2])
-    return LabelledVolume(frames=frames, labels=labels.astype(np.uint8), structures=structures, spacing_mm=place, case=case)
+    return LabelledVolume(frames=frames, labels=labels.astype(np.uint8), structures=structures, spacing_mm=place, case=_case_of(path))
 
 
 def _words(name: str) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from daemon.datasets import Families, Reading, Window, evenly_chosen, find_families, read_families
 from daemon.errors import ConfigError
+from daemon.folds import Fold
 from model.checkpoint import load_model, save_safetensors
 from model.config import MedSAM2Config
 from model.medsam2 import MedSAM2
@@ -44,6 +45,8 @@ class TrainingSetup:
     window: Window | None = None
     region_scale: float | None = None
     """Replaces the start's own; None leaves it."""
+    fold: Fold | None = None
+    """Decides which cases of `data` are kept aside, in place of the marks that they carry."""
     objects: int = 0
     """In the pool when the run began: another number on resuming means that the data have changed."""
 
@@ -70,7 +73,7 @@ def read_setup(folder: Path) -> TrainingSetup:
 
 def training_families(setup: TrainingSetup, folder: Path) -> Families:
     """Read the training cases, and make or reopen the bank of phantoms in `folder`. Raises `RejectedArrays`."""
-    families = read_families(setup.data, Reading(split="train", window=setup.window)) if setup.data is not None else {}
+    families = read_families(setup.data, Reading(split="train", window=setup.window, fold=setup.fold)) if setup.data is not None else {}
     if setup.phantoms:
         bank = open_bank(folder / "bank", count=setup.phantoms, shape=BANK_SHAPE, first_seed=FIRST_TRAINING_SEED)
         families[PHANTOMS] = list(bank.volumes())
@@ -85,7 +88,7 @@ def validation_families(setup: TrainingSetup, most: int) -> Families:
     if setup.validation is not None:
         families = find_families(setup.validation, Reading(split="val", window=setup.window))
     elif setup.data is not None:  # without a mark, a case of this folder is trained on
-        families = find_families(setup.data, Reading(split="val", window=setup.window, marked_only=True))
+        families = find_families(setup.data, Reading(split="val", window=setup.window, marked_only=True, fold=setup.fold))
     chosen = {name: evenly_chosen(volumes, most) for name, volumes in families.items()}
     if setup.phantoms:
         chosen[PHANTOMS] = [volume for seed in VALIDATION_SEEDS[:most] for volume in _phantom_volumes(seed)]

@@ -11,6 +11,7 @@ from daemon.datasets import SPLITS, Families, Reading, read_families
 from daemon.errors import ConfigError
 from daemon.evaluation import PROMPTS, SLICES, Protocol, Score, View, score_family
 from daemon.evaluation_report import Evaluated
+from daemon.folds import Fold
 from model.segmenter import Segmenter
 
 Progress = Callable[[int, int], None]
@@ -39,11 +40,11 @@ def protocol_of(prompt: str, which: str, jitter: float, seed: int) -> Protocol:
     return Protocol(prompt=prompt, slice=which, jitter=jitter, seed=seed)
 
 
-def reading_of(split: str, window: tuple[float, float] | None) -> Reading:
+def reading_of(split: str, window: tuple[float, float] | None, fold: Fold | None = None) -> Reading:
     """Return how to read the cases. Raises `ConfigError` for an unknown split."""
     if split not in SPLITS:
         raise ConfigError(f"--split: expected one of {SPLITS}, got {split!r}")
-    return Reading(split=split, window=window)
+    return Reading(split=split, window=window, fold=fold)
 
 
 def run(request: EvaluateRequest, settings: Config, progress: Progress) -> tuple[Evaluated, ...]:

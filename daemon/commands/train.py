@@ -16,6 +16,7 @@ from daemon.config import Config
 from daemon.datasets import Families, Window
 from daemon.errors import ConfigError
 from daemon.evaluation import Protocol, score_family
+from daemon.folds import Fold
 from daemon.training_plot import plot_metrics
 from daemon.training_setup import (
     STATE,
@@ -65,6 +66,7 @@ class TrainRequest:
     validation: Path | None
     window: Window | None
     region_scale: float | None
+    fold: Fold | None
     bfloat16: bool
     seed: int
 
@@ -180,6 +182,7 @@ def _setup(request: TrainRequest, settings: Config) -> TrainingSetup:
         family_weights=request.family_weights,
         window=request.window,
         region_scale=request.region_scale,
+        fold=request.fold,
     )
 
 

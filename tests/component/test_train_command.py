@@ -17,6 +17,7 @@ from daemon.cli import app
 from daemon.commands import train as command
 from daemon.config import Config
 from daemon.errors import ConfigError
+from daemon.folds import Fold
 from daemon.training_setup import begin, export, read_setup, training_families, validation_families
 from model.checkpoint import check_state, load_model, save_safetensors
 from model.config import MedSAM2Config
@@ -65,7 +66,7 @@ def start(tmp_path: Path) -> Path:
 def request(cases: Path, out: Path, start: Path, *, steps: int = 6, rate: float = 3e-3) -> command.TrainRequest:
     return command.TrainRequest(
         data=cases, out=out, start=str(start), steps=steps, stage=Stage(steps=steps, length=2, batch=4), rate=rate, encoder_share=None,
-        phantoms=0, family_weights={}, validation=None, window=None, region_scale=None, bfloat16=False, seed=0,
+        phantoms=0, family_weights={}, validation=None, window=None, region_scale=None, fold=None, bfloat16=False, seed=0,
     )  # fmt: skip
 
 
@@ -104,6 +105,20 @@ def test_a_run_that_was_stopped_and_resumed_writes_the_very_weights_of_an_uninte
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
     first, second = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_a_fold_trains_on_its_own_side_measures_the_other_and_is_kept_for_resuming(cases: Path, start: Path, tmp_path: Path) -> None:
+    wanted = dataclasses.replace(request(cases, tmp_path / "run", start), fold=Fold(index=1, count=3))
+    _, setup = command.begin_run(wanted, Config(), CPU)
+    trained_on = [volume.case for volume in training_families(setup, tmp_path / "run")["discs"]]
+    kept_aside = [volume.case for volume in validation_families(setup, 9)["discs"]]
+    assert (trained_on, kept_aside) == (["case0", "case2", "case3", "case5"], ["case1", "case4"])
+    _, resumed = command.resume_run(tmp_path / "run", CPU)
+    assert resumed.fold == Fold(index=1, count=3)
+    words = ["evaluate", str(cases), "--weights", str(start), "--fold", "1/3", "--json"]
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout.splitlines()[-1])["families"]["discs"]["n"] == 2
 
 
 def test_weights_written_by_a_run_load_again_with_their_region_and_serve_as_a_start(cases: Path, start: Path, tmp_path: Path) -> None:

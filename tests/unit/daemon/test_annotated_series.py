@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from daemon.annotated_series import read_annotated_series
+from daemon.arrays import RejectedArrays
 from daemon.datasets import Reading, read_families
+from daemon.folds import Fold
 from dicom_io.segmentation import write_segmentation
 from tests.unit.dicom_io.ct_files import hook_mask, write_volume
 from tests.unit.dicom_io.results import IDENTITY, KIDNEY, MASS
@@ -26,6 +29,12 @@ def test_overlapping_segments_become_volumes_of_their_own_on_the_series_grid(tmp
     assert np.allclose(first.spacing_mm, volume.spacing_mm)
     expected = np.clip((volume.voxels + 200) / 500, 0, 1) * 255
     assert np.abs(first.frames - expected).max() <= 1
+
+
+def test_dicom_is_refused_for_a_fold_as_its_names_do_not_keep_a_patient_on_one_side(tmp_path: Path) -> None:
+    write_volume(tmp_path / "kidneys" / "ct")
+    with pytest.raises(RejectedArrays, match="got DICOM"):
+        read_families(tmp_path, Reading(fold=Fold(index=0, count=2)))
 
 
 def test_a_series_that_nothing_outlines_is_left_out(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from daemon.arrays import RejectedArrays
 from daemon.datasets import Reading, evenly_chosen, pair_images, read_families
+from daemon.folds import Fold
 from model.training.volumes import LabelledVolume
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (4, 8, 9)).astype(np.uint8)
@@ -53,6 +54,28 @@ def test_only_named_structures_of_an_npz_are_known_and_its_split_is_kept(tmp_pat
     assert [v.case for v in read_families(tmp_path, Reading(split="val", marked_only=True))["organs"]] == ["one"]
     assert validation[0].structures == {"liver": 1}
     assert validation[0].spacing_mm == (5.0, 1.0, 1.0)
+
+
+def test_a_fold_decides_in_place_of_marks_for_every_form_of_file(tmp_path: Path) -> None:
+    write_npz(tmp_path / "organs" / "case_3.npz", meta=json.dumps({"labels": {"liver": 1}, "split": "train"}))
+    write_npz(tmp_path / "organs" / "case_4.npz", meta=json.dumps({"labels": {"liver": 1}, "split": "val"}))
+    write_image(tmp_path / "organs" / "case_6.nii.gz", FRAMES)
+    write_image(tmp_path / "organs" / "case_6_mask.nii.gz", LABELS)
+    write_image(tmp_path / "organs" / "case_7.nii.gz", FRAMES)
+    write_image(tmp_path / "organs" / "case_7_mask.nii.gz", LABELS)
+    with h5py.File(tmp_path / "organs" / "case_9.h5", "w") as file:
+        file["image"], file["label"] = FRAMES, LABELS
+    fold = Fold(index=0, count=3)
+    kept_aside = read_families(tmp_path, Reading(split="val", marked_only=True, fold=fold))["organs"]
+    trained_on = read_families(tmp_path, Reading(split="train", fold=fold))["organs"]
+    assert [volume.case for volume in kept_aside] == ["case_3", "case_9", "case_6"]
+    assert [volume.case for volume in trained_on] == ["case_4", "case_7"]
+
+
+def test_a_fold_without_a_case_says_what_folds_go_by(tmp_path: Path) -> None:
+    write_npz(tmp_path / "organs" / "liver.npz")
+    with pytest.raises(RejectedArrays, match="first number in a case's name"):
+        read_families(tmp_path, Reading(split="val", fold=Fold(index=0, count=2)))
 
 
 @pytest.mark.parametrize(("held", "most", "chosen"), [(7, 3, [0, 3, 6]), (4, 3, [0, 2, 3]), (2, 5, [0, 1]), (5, 1, [0]), (0, 3, [])])
