@@ -94,12 +94,7 @@ def read_cases(folder: Path, reading: Reading, *, deep: bool = True) -> Iterator
         if _is_wanted(image, reading, marked=False):
             yield from _read_pair(image, mask, reading)
     if deep and any(_may_be_dicom(path) for path in files):
-        if reading.fold is not None:
-            raise RejectedArrays(
-                f"{folder}: expected files with a patient's number in their names for --fold, got DICOM, whose names do not tell patients "
-                "apart; keep patients aside in a folder of their own (--validate-on), or write numbered .npz or NIfTI pairs"
-            )
-        yield from read_annotated_series(folder, reading.window)
+        yield from _read_dicom(folder, reading)
 
 
 def evenly_chosen(volumes: Sequence[LabelledVolume], most: int) -> list[LabelledVolume]:
@@ -184,6 +179,16 @@ def _read_pair(image: Path, mask: Path, reading: Reading) -> Iterator[LabelledVo
     labels = SimpleITK.ReadImage(str(mask))
     step = source.image.GetSpacing() if source.image is not None else (1.0, 1.0, 1.0)
     yield _labelled(image, source.frames, SimpleITK.GetArrayFromImage(labels), (step[2], step[1], step[0]), None)
+
+
+def _read_dicom(folder: Path, reading: Reading) -> Iterator[LabelledVolume]:
+    for volume in read_annotated_series(folder, reading.window):
+        if reading.fold is not None:
+            raise RejectedArrays(
+                f"{folder}: expected files with a patient's number in their names for --fold, got DICOM, whose names do not tell patients "
+                "apart; keep patients aside in a folder of their own (--validate-on), or write numbered .npz or NIfTI pairs"
+            )
+        yield volume
 
 
 def _labelled(

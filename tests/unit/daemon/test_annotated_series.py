@@ -32,7 +32,8 @@ def test_overlapping_segments_become_volumes_of_their_own_on_the_series_grid(tmp
 
 
 def test_dicom_is_refused_for_a_fold_as_its_names_do_not_keep_a_patient_on_one_side(tmp_path: Path) -> None:
-    write_volume(tmp_path / "kidneys" / "ct")
+    volume = write_volume(tmp_path / "kidneys" / "ct")
+    (tmp_path / "kidneys" / "seg.dcm").write_bytes(write_segmentation(volume, hook_mask()[None], (KIDNEY,), IDENTITY))
     with pytest.raises(RejectedArrays, match="got DICOM"):
         read_families(tmp_path, Reading(fold=Fold(index=0, count=2)))
 

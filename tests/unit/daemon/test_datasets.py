@@ -65,6 +65,7 @@ def test_a_fold_decides_in_place_of_marks_for_every_form_of_file(tmp_path: Path)
     write_image(tmp_path / "organs" / "case_7_mask.nii.gz", LABELS)
     with h5py.File(tmp_path / "organs" / "case_9.h5", "w") as file:
         file["image"], file["label"] = FRAMES, LABELS
+    (tmp_path / "organs" / "LICENSE").write_text("a file without a suffix, as DICOM has it, is no case")
     fold = Fold(index=0, count=3)
     kept_aside = read_families(tmp_path, Reading(split="val", marked_only=True, fold=fold))["organs"]
     trained_on = read_families(tmp_path, Reading(split="train", fold=fold))["organs"]
